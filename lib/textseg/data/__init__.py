@@ -1,0 +1,1 @@
+"""Records (picture, finding, mask), data-set readers, augmentation and drawn phantoms."""

@@ -1,0 +1,156 @@
+"""Training samples changed so that picture, mask and words still agree.
+
+`consistent` (ours): a flip swaps the words' sides, small rotations, scales and shifts. `published` (C2FVL, section on
+training): quarter turns and flips that leave the sentence as it is, for reproducing the paper.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from monai.transforms import (
+    Compose,
+    RandAdjustContrastd,
+    RandAffined,
+    RandGaussianNoised,
+    Randomizable,
+)
+from scipy import ndimage
+
+from textseg.text.finding import Finding
+
+
+@dataclass(frozen=True)
+class Sample:
+    """image: H x W float32 in 0..1. mask: H x W float32 of 0 and 1. finding: patient sides, None for no text."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    finding: Finding | None
+    bilateral: bool | None = None
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Probabilities and ranges. flip: left-right, with the words' sides swapped. no_text: words dropped.
+
+    partial: a two-sided sample asked for one side only, the mask cut at the middle of the picture. coarse: zones or
+    count left out of the words. rotate in degrees, scale and shift as shares of the side length.
+    """
+
+    kind: str = "consistent"
+    flip: float = 0.5
+    upend: float = 0.0
+    rotate: float = 20.0
+    scale: float = 0.0
+    shift: float = 0.0
+    contrast: float = 0.0
+    noise: float = 0.0
+    no_text: float = 0.0
+    partial: float = 0.0
+    coarse: float = 0.0
+
+
+class Augment(Randomizable):
+    """Sample -> Sample by `settings`; seeded through `set_random_state`."""
+
+    def __init__(self, settings: AugmentSettings) -> None:
+        self.settings = settings
+        s = settings
+        keys = ("image", "mask")
+        self.geometry = RandAffined(
+            keys,
+            prob=1.0,
+            rotate_range=np.deg2rad(s.rotate),
+            scale_range=s.scale,
+            translate_range=(224 * s.shift, 224 * s.shift),
+            mode=("bilinear", "nearest"),
+            padding_mode="zeros",
+        )
+        self.brightness = Compose(
+            [
+                RandAdjustContrastd("image", prob=s.contrast, gamma=(0.6, 1.6)),
+                RandGaussianNoised("image", prob=s.noise, std=0.03),
+            ]
+        )
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> "Augment":
+        super().set_random_state(seed, state)
+        self.geometry.set_random_state(seed)
+        self.brightness.set_random_state(seed)
+        return self
+
+    def __call__(self, sample: Sample) -> Sample:
+        if self.settings.kind == "published":
+            return self._published(sample)
+        if self._happens(self.settings.flip):
+            sample = mirrored(sample)
+        if self._happens(self.settings.upend):
+            sample = upended(sample)
+        sample = self._words(sample)
+        arrays = {"image": sample.image[None], "mask": sample.mask[None]}
+        arrays = self.brightness(self.geometry(arrays))
+        image, mask = (np.asarray(arrays[key], dtype=np.float32)[0] for key in ("image", "mask"))
+        return replace(sample, image=np.clip(image, 0, 1), mask=mask)
+
+    def _happens(self, probability: float) -> bool:
+        return bool(self.R.random_sample() < probability)
+
+    def _words(self, sample: Sample) -> Sample:
+        if sample.finding is None or self._happens(self.settings.no_text):
+            return replace(sample, finding=None, bilateral=None)
+        if sample.finding.two_sided and self._happens(self.settings.partial):
+            sample = one_side(sample, ("left", "right")[self.R.randint(2)], counted=self._happens(0.5))
+        if self._happens(self.settings.coarse):
+            sample = replace(sample, finding=self._coarser(sample.finding))
+        return sample
+
+    def _coarser(self, finding: Finding) -> Finding:
+        """What people leave out: the zones, the count, or both."""
+        zones, count = ((True, False), (False, True), (True, True))[self.R.randint(3)]
+        finding = finding.without_zones() if zones else finding
+        return replace(finding, count=None) if count else finding
+
+    def _published(self, sample: Sample) -> Sample:
+        """C2FVL's own: half turned by quarters and flipped, a quarter rotated by up to 20 degrees; same sentence."""
+        draw = self.R.random_sample()
+        image, mask = sample.image, sample.mask
+        if draw < 0.5:
+            turns, axis = self.R.randint(4), self.R.randint(2)
+            image, mask = (np.flip(np.rot90(array, turns), axis).copy() for array in (image, mask))
+        elif draw < 0.75:
+            angle = self.R.randint(-20, 20)
+            image, mask = (ndimage.rotate(array, angle, order=0, reshape=False) for array in (image, mask))
+        return replace(sample, image=image, mask=mask)
+
+
+def mirrored(sample: Sample) -> Sample:
+    """Flipped left to right; the words change sides with the picture."""
+    finding = sample.finding.mirrored() if sample.finding else None
+    return replace(sample, image=sample.image[:, ::-1].copy(), mask=sample.mask[:, ::-1].copy(), finding=finding)
+
+
+def upended(sample: Sample) -> Sample:
+    """Flipped top to bottom; upper and lower change places in the words."""
+    finding = sample.finding.upended() if sample.finding else None
+    return replace(sample, image=sample.image[::-1].copy(), mask=sample.mask[::-1].copy(), finding=finding)
+
+
+def one_side(sample: Sample, side: str, counted: bool = False) -> Sample:
+    """A two-sided sample asked for one of the patient's sides: words and mask restricted to it.
+
+    counted: the words give the number of 8-connected parts that are left; else no number.
+    """
+    mask = sample.mask.copy()
+    mask[:, other_half(side, mask.shape[1])] = 0
+    parts = ndimage.label(mask > 0, structure=np.ones((3, 3)))[1] if counted else 0
+    return replace(sample, mask=mask, finding=sample.finding.only(side, count=parts or None), bilateral=None)
+
+
+def asked_half(side: str, width: int) -> slice:
+    """The columns of the standard display in which the patient's `side` lies: the right one on the picture's left."""
+    return slice(width // 2, width) if side == "left" else slice(0, width // 2)
+
+
+def other_half(side: str, width: int) -> slice:
+    """The columns in which the other lung lies."""
+    return asked_half("right" if side == "left" else "left", width)

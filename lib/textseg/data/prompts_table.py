@@ -1,0 +1,66 @@
+"""prompts.csv: which prompt belongs to which picture. Lies beside the pictures; written by hand or by a script.
+
+Columns: image (file name or id) and prompt; optional laterality (patient or picture; beats every other setting),
+patient, modality (xray or ct), split.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from textseg.errors import DataError
+from textseg.imaging.read import SUFFIXES
+
+NAMES = ("prompts.csv", "labels.csv")
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """One row: the prompt as written ("" for none), whose sides it speaks of ("" for unsaid), and the other columns."""
+
+    prompt: str
+    laterality: str = ""
+    patient: str = ""
+    modality: str = ""
+    columns: Mapping[str, str] | None = None
+
+
+def read_prompts(path: Path) -> dict[str, PromptRow]:
+    """Picture id -> row. Raises DataError naming the file and line when it is not a table of that kind."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            table = csv.DictReader(lines, strict=True)
+            return _rows(table, path)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path.name} is not a CSV table in UTF-8 ({error}). Save it as CSV UTF-8.") from error
+
+
+def picture_id(name: str) -> str:
+    """A file name or id -> the id: without a picture suffix."""
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _rows(table: csv.DictReader, path: Path) -> dict[str, PromptRow]:
+    if "image" not in (table.fieldnames or ()):
+        raise DataError(f"{path.name} has no column `image`. Its first line must name the columns: image,prompt.")
+    rows: dict[str, PromptRow] = {}
+    for row in table:
+        image = picture_id((row.get("image") or "").strip())
+        if image in rows:
+            raise DataError(f"{path.name}, line {table.line_num}: {image} is named twice. Keep one row for a picture.")
+        values = {key: (row.get(key) or "").strip() for key in ("prompt", "laterality", "patient", "modality")}
+        _check(values, path, table.line_num)
+        rows[image] = PromptRow(**values, columns={key: value or "" for key, value in row.items() if key})
+    return rows
+
+
+def _check(values: dict[str, str], path: Path, line: int) -> None:
+    for column, allowed in (("laterality", ("patient", "picture")), ("modality", ("xray", "ct"))):
+        if values[column] and values[column] not in allowed:
+            raise DataError(
+                f"{path.name}, line {line}: {column} is {' or '.join(allowed)}, not {values[column]!r}. Correct it."
+            )

@@ -1,0 +1,116 @@
+"""Data sets on disk: images/ and masks/ of the same stem, sentences in prompts.csv or labels.csv; a folder or a zip."""
+
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from textseg.data.prompts_table import PromptRow, read_prompts
+from textseg.errors import DataError
+from textseg.imaging.read import SUFFIXES, stem_of, suffix_of
+from textseg.text.finding import Finding
+from textseg.text.prompt import read_prompt
+
+
+@dataclass(frozen=True)
+class Record:
+    """One picture with its mask and what was said of it.
+
+    finding: patient sides; None without a prompt. bilateral: as the sentence says, see `prompt.Reading`.
+    """
+
+    name: str
+    image: Path
+    mask: Path
+    prompt: str
+    finding: Finding | None
+    bilateral: bool | None
+    patient: str
+
+
+@contextmanager
+def data_folder(path: Path) -> Iterator[Path]:
+    """The folder itself, or a zip unpacked for the time of the `with`. Raises DataError when it is neither."""
+    if path.is_dir():
+        yield path
+    elif zipfile.is_zipfile(path):
+        with tempfile.TemporaryDirectory(prefix="textseg-") as unpacked, zipfile.ZipFile(path) as archive:
+            archive.extractall(unpacked)
+            yield _inner_folder(Path(unpacked))
+    else:
+        raise DataError(f"{path} is neither a folder nor a zip. Give a folder with images/ and masks/.")
+
+
+def read_records(
+    folder: Path, split: str | None = None, split_column: str = "split", laterality: str = "patient"
+) -> list[Record]:
+    """All records of a folder, in the order of their names.
+
+    split: keep the rows whose `split_column` says so. laterality: whose sides the sentences speak of, unless a row
+    says it itself. Raises DataError when folders, masks or columns are missing, PromptError for an unreadable sentence.
+    """
+    images, masks = _by_stem(folder / "images"), _by_stem(folder / "masks")
+    rows = _rows(folder, need=split_column if split else None)
+    if split:
+        images = {stem: path for stem, path in images.items() if _in_split(rows.get(stem), split, split_column)}
+        if not images:
+            raise DataError(f"{folder.name} has no picture whose `{split_column}` is {split!r}.")
+    without = sorted(set(images) - set(masks))
+    if without:
+        raise DataError(f"{folder.name} has no mask for {', '.join(without[:5])} ({len(without)} in all).")
+    return [_record(images[stem], masks[stem], rows.get(stem), laterality) for stem in sorted(images)]
+
+
+def _record(image: Path, mask: Path, row: PromptRow | None, laterality: str) -> Record:
+    prompt = row.prompt if row else ""
+    reading = read_prompt(prompt, row.laterality or laterality) if row and prompt else None
+    return Record(
+        name=stem_of(image),
+        image=image,
+        mask=mask,
+        prompt=prompt,
+        finding=reading.finding if reading else None,
+        bilateral=reading.bilateral if reading else None,
+        patient=row.patient if row else "",
+    )
+
+
+def _rows(folder: Path, need: str | None) -> dict[str, PromptRow]:
+    """prompts.csv speaks first; the columns that it lacks come from labels.csv."""
+    prompts = read_prompts(folder / "prompts.csv") if (folder / "prompts.csv").is_file() else {}
+    labels = read_prompts(folder / "labels.csv") if (folder / "labels.csv").is_file() else {}
+    merged = {}
+    for stem in {**labels, **prompts}:
+        label, prompt = labels.get(stem), prompts.get(stem)
+        columns = {**(label.columns if label else {}), **(prompt.columns if prompt else {})}
+        base = prompt or label
+        patient = base.patient or (label.patient if label else "")
+        merged[stem] = PromptRow(base.prompt, base.laterality, patient, base.modality, columns)
+    if need and not any(need in row.columns for row in merged.values()):
+        raise DataError(f"{folder.name} has no column `{need}` in its tables; name another by --split-column.")
+    return merged
+
+
+def _in_split(row: PromptRow | None, split: str, column: str) -> bool:
+    return row is not None and row.columns.get(column) == split
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder.parent.name} has no folder {folder.name}/. It needs images/ and masks/.")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if suffix_of(path) not in SUFFIXES:
+            continue
+        if stem_of(path) in found:
+            raise DataError(f"{folder.name}/ holds {found[stem_of(path)].name} and {path.name}: rename one of them.")
+        found[stem_of(path)] = path
+    return found
+
+
+def _inner_folder(unpacked: Path) -> Path:
+    """The folder that holds images/: the zip's root or its only folder."""
+    inside = [path for path in unpacked.iterdir() if path.is_dir()]
+    return inside[0] if len(inside) == 1 and not (unpacked / "images").is_dir() else unpacked

@@ -1,0 +1,1 @@
+"""Predictor, losses, metrics, trainer, evaluation. Runs without MONAI Label installed."""

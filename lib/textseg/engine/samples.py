@@ -1,0 +1,78 @@
+"""Records -> training samples held in memory at the network's size -> batches."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+from tqdm import tqdm
+
+from textseg.data.augment import Augment, AugmentSettings, Sample
+from textseg.data.phantoms import draw_radiograph, random_places
+from textseg.data.records import Record
+from textseg.imaging.preprocess import mask_to_network, to_network
+from textseg.imaging.read import read_picture
+from textseg.text.eight_numbers import eight_numbers
+
+
+def load_samples(records: list[Record], size: int) -> list[Sample]:
+    """Every record's first slice and mask at size x size. Progress is shown on stderr."""
+    return [_load(record, size) for record in tqdm(records, desc="reading pictures", leave=False)]
+
+
+def draw_samples(count: int, seed: int, size: int) -> list[Sample]:
+    """Drawn phantoms as samples; the same seed draws the same ones."""
+    random = np.random.default_rng(seed)
+    drawn = [draw_radiograph(random_places(random), seed=seed + index, size=size) for index in range(count)]
+    return [Sample(phantom.image, phantom.mask, phantom.finding) for phantom in drawn]
+
+
+def batch_of(samples: list[Sample]) -> dict[str, Tensor]:
+    """image: B x 3 x S x S in 0..1; mask: B x 1 x S x S; text: B x 8, picture sides."""
+    images = torch.from_numpy(np.stack([_unit(sample.image) for sample in samples]))[:, None]
+    masks = torch.from_numpy(np.stack([sample.mask for sample in samples]).astype(np.float32))[:, None]
+    text = torch.tensor([eight_numbers(sample.finding, sample.bilateral) for sample in samples])
+    return {"image": images.expand(-1, 3, -1, -1), "mask": masks, "text": text}
+
+
+class TrainingSamples(Dataset):
+    """Augmented samples. An index is (epoch, number): each draw depends on seed, epoch and number alone."""
+
+    def __init__(self, samples: list[Sample], settings: AugmentSettings, seed: int) -> None:
+        self.samples, self.augment, self.seed = samples, Augment(settings), seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: tuple[int, int]) -> Sample:
+        epoch, number = index
+        stored = self.samples[number]
+        sample = Sample(_unit(stored.image), stored.mask.astype(np.float32), stored.finding, stored.bilateral)
+        draw = np.random.SeedSequence((self.seed, epoch, number)).generate_state(1)[0]
+        self.augment.set_random_state(int(draw))
+        return self.augment(sample)
+
+
+class EpochSampler(Sampler):
+    """A fresh shuffle every epoch, by seed and epoch, so that a resumed training goes on where it stopped."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        return iter([(self.epoch, int(number)) for number in order])
+
+
+def _load(record: Record, size: int) -> Sample:
+    picture, mask = read_picture(record.image), read_picture(record.mask)
+    image = (to_network(picture.slices[:1], size)[0, 0] * 255).round().byte().numpy()
+    return Sample(image, mask_to_network(mask.slices[:1], size)[0, 0].byte().numpy(), record.finding, record.bilateral)
+
+
+def _unit(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / 255 if image.dtype == np.uint8 else image

@@ -1,0 +1,60 @@
+"""Errors that a person reads. Each message names the fault and what to do next.
+
+`status` is the HTTP status a viewer gets, `exit_code` what the command line returns
+(1 failed, 2 bad input, 3 weights missing).
+"""
+
+
+class TextSegError(Exception):
+    """Base of all errors that are meant for the user."""
+
+    status = 500
+    exit_code = 1
+
+
+class PromptError(TextSegError):
+    """The prompt cannot be used: wrong type, too long, or not understood."""
+
+    status = 422
+    exit_code = 2
+
+
+class OptionError(TextSegError):
+    """An option has a value that it does not take."""
+
+    status = 422
+    exit_code = 2
+
+
+class PictureError(TextSegError):
+    """The picture cannot be read, or is of a kind that is not supported."""
+
+    status = 415
+    exit_code = 2
+
+
+class PictureNotFound(PictureError):
+    """There is no such picture, or its name leads out of the studies folder."""
+
+    status = 404
+
+
+class DataError(TextSegError):
+    """A data set, a prompts table or a stored file is not laid out as it must be."""
+
+    status = 422
+    exit_code = 2
+
+
+class UnknownModel(TextSegError):
+    """No model of that name is in the registry."""
+
+    status = 404
+    exit_code = 2
+
+
+class WeightsMissing(TextSegError):
+    """The model has no weights here, or they do not fit it."""
+
+    status = 503
+    exit_code = 3

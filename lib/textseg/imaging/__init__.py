@@ -1,0 +1,1 @@
+"""Read and write pictures with their geometry kept; the one preprocessing."""

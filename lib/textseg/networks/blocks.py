@@ -1,0 +1,42 @@
+"""Blocks that several networks are made of."""
+
+import timm
+import torch
+from torch import Tensor, nn
+
+
+class ConvBlock(nn.Sequential):
+    """CBR(a -> b): 3x3 convolution with bias, batch norm, ReLU; size kept."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(nn.Conv2d(channels_in, channels_out, 3, padding=1), nn.BatchNorm2d(channels_out), nn.ReLU())
+
+
+class TimmEncoder(nn.Module):
+    """A light timm encoder in place of a convolutional contracting path.
+
+    The picture, B x 3 x S x S in 0..1, is standardised by its own mean and standard deviation, so that windowing does
+    not matter. Each of timm's five feature maps (strides 2, 4, 8, 16, 32) is brought to the width asked for by a 1x1
+    convolution, batch norm and ReLU.
+    """
+
+    stride = 2
+
+    def __init__(self, name: str, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.features = timm.create_model(name, features_only=True, pretrained=False, out_indices=range(len(widths)))
+        self.lateral = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(found, width, 1), nn.BatchNorm2d(width), nn.ReLU())
+            for found, width in zip(self.features.feature_info.channels(), widths, strict=True)
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        maps = self.features(standardised(image))
+        return [lateral(feature) for lateral, feature in zip(self.lateral, maps, strict=True)]
+
+
+def standardised(image: Tensor) -> Tensor:
+    """Each picture of a batch brought to mean 0 and standard deviation 1 (a constant picture: 0)."""
+    mean = image.mean(dim=(1, 2, 3), keepdim=True)
+    deviation = image.std(dim=(1, 2, 3), keepdim=True, correction=0)
+    return (image - mean) / torch.clamp(deviation, min=1e-3)

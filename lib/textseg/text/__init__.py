@@ -1,0 +1,1 @@
+"""From a written prompt to what a network reads."""

@@ -1,0 +1,42 @@
+"""Finding -> sentence, in the wording of the public annotation. The inverse of `prompt.read_prompt`."""
+
+from textseg.text.finding import ZONES, Finding
+from textseg.text.vocabulary import NUMBER_WORDS
+
+
+def canonical(finding: Finding | None) -> str:
+    """One sentence for people, in patient sides. No text (None) gives the empty string."""
+    if finding is None:
+        return ""
+    if finding.absent:
+        return "No pulmonary infection."
+    if finding.anywhere:
+        return "Pulmonary infection."
+    count = finding.count or max(1, bool(finding.left) + bool(finding.right))
+    areas = f"{NUMBER_WORDS.get(count, count)} infected area{'s' if count > 1 else ''}"
+    places = [f"{_zones(zones)} {side} lung" for side, zones in _sides(finding) if zones]
+    lead = "Bilateral" if finding.two_sided else "Unilateral"
+    return f"{lead} pulmonary infection, {areas}, {' and '.join(places)}."
+
+
+def short_name(finding: Finding | None) -> str:
+    """A segment's name: short, ASCII, patient sides, for example "L lower, R upper (patient)"."""
+    if finding is None or finding.anywhere:
+        return "infection anywhere"
+    if finding.absent:
+        return "no infection"
+    places = [f"{side[0].upper()} {'/'.join(_short_zones(zones))}" for side, zones in _sides(finding) if zones]
+    count = f", {finding.count} areas" if finding.count and finding.count > 1 else ""
+    return f"infection {', '.join(places)} (patient side{count})"
+
+
+def _sides(finding: Finding) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return (("left", finding.left), ("right", finding.right))
+
+
+def _zones(zones: tuple[str, ...]) -> str:
+    return "all" if zones == ZONES else " ".join(zones)
+
+
+def _short_zones(zones: tuple[str, ...]) -> tuple[str, ...]:
+    return ("all",) if zones == ZONES else zones

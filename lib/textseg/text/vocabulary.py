@@ -1,0 +1,38 @@
+"""The words of the public annotation grammar (QaTa-COV19, MosMedData+), and their spelling repair."""
+
+from rapidfuzz.distance import OSA
+
+NUMBERS = {
+    word: number
+    for number, word in enumerate(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine"), start=1)
+}
+NUMBER_WORDS = {number: word for word, number in NUMBERS.items()}
+ZONE_WORDS = ("upper", "middle", "lower", "all")
+SIDE_WORDS = ("left", "right")
+LATERALITY_WORDS = ("bilateral", "unilateral")
+FINDING_WORDS = ("pulmonary", "infection", "infected", "area", "areas")
+LUNG_WORDS = ("lung", "lungs")
+FILLER_WORDS = ("and", "in", "the", "of", "a", "with")
+# Words that turn a meaning round. They are known so that no sentence with one is read as its opposite.
+DENIAL_WORDS = ("no", "not", "without", "clear", "normal", "absent", "denies", "negative", "free", "none", "nor")
+VOCABULARY = (
+    *LATERALITY_WORDS,
+    *FINDING_WORDS,
+    *ZONE_WORDS,
+    *SIDE_WORDS,
+    *LUNG_WORDS,
+    *NUMBERS,
+    *FILLER_WORDS,
+    *DENIAL_WORDS,
+)
+
+
+def repaired(word: str) -> str:
+    """The word itself, or for one of four letters or more the vocabulary word at edit distance one.
+
+    A swap of neighbouring letters counts as one edit. Short words and digits come back as they are.
+    """
+    if word in VOCABULARY or len(word) < 4 or not word.isalpha():
+        return word
+    near = [known for known in VOCABULARY if len(known) >= 4 and OSA.distance(word, known, score_cutoff=1) <= 1]
+    return near[0] if near else word
