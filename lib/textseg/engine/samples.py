@@ -12,7 +12,7 @@ from textseg.data.augment import Augment, AugmentSettings, Sample
 from textseg.data.phantoms import draw_radiograph, random_places
 from textseg.data.records import Record
 from textseg.imaging.preprocess import mask_to_network, to_network
-from textseg.imaging.read import read_picture
+from textseg.imaging.read import read_mask, read_picture
 from textseg.text.eight_numbers import eight_numbers
 
 
@@ -69,9 +69,9 @@ class EpochSampler(Sampler):
 
 
 def _load(record: Record, size: int) -> Sample:
-    picture, mask = read_picture(record.image), read_picture(record.mask)
-    image = (to_network(picture.slices[:1], size)[0, 0] * 255).round().byte().numpy()
-    return Sample(image, mask_to_network(mask.slices[:1], size)[0, 0].byte().numpy(), record.finding, record.bilateral)
+    image = (to_network(read_picture(record.image).slices[:1], size)[0, 0] * 255).round().byte().numpy()
+    mask = mask_to_network(read_mask(record.mask)[:1], size)[0, 0].byte().numpy()
+    return Sample(image, mask, record.finding, record.bilateral)
 
 
 def _unit(image: np.ndarray) -> np.ndarray:

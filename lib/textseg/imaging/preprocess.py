@@ -16,11 +16,11 @@ def to_network(slices: np.ndarray, size: int) -> Tensor:
 
 
 def mask_to_network(masks: np.ndarray, size: int) -> Tensor:
-    """N x H x W masks (above 0 is foreground) to N x 1 x size x size of 0 and 1.
+    """N x H x W booleans to N x 1 x size x size of 0 and 1.
 
     Bilinear, every value above 0 becomes 1 (C2FVL's recipe): a mask of another size is widened by up to a pixel.
     """
-    binary = torch.from_numpy(np.ascontiguousarray(masks > 0)).float()[:, None]
+    binary = torch.from_numpy(np.ascontiguousarray(masks)).float()[:, None]
     return (resized(binary, (size, size)) > 0).float()
 
 

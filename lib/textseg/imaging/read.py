@@ -4,6 +4,7 @@ WebP, which ITK does not know, is decoded by Pillow. Everything else is refused 
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,15 @@ COLOURED = 24  # of 255: channels further apart than this make a coloured pixel
 PHOTOGRAPH = 0.2  # share of coloured pixels from which on a picture is a photograph
 
 
+@dataclass(frozen=True)
+class _Decoded:
+    """A file as ITK gives it: a grey 3-D image, what DICOM says of it, sentences for the user."""
+
+    image: sitk.Image
+    tags: dict[str, str]
+    warnings: tuple[str, ...]
+
+
 def read_picture(path: str | os.PathLike[str], modality: str = "auto") -> Picture:
     """Read one picture.
 
@@ -33,24 +43,38 @@ def read_picture(path: str | os.PathLike[str], modality: str = "auto") -> Pictur
     path = Path(path)
     if modality not in ("auto", *MODALITIES):
         raise OptionError(f"modality is one of auto, {', '.join(MODALITIES)}, not {modality!r}.")
+    decoded = _decoded(path)
+    pixels, displayed = display_slices(decoded.image)
+    if not np.isfinite(pixels).all():
+        raise PictureError(f"{path.name} holds values that are no numbers (NaN or infinite). Export it anew.")
+    if decoded.tags.get("photometric") == "MONOCHROME1":
+        pixels = pixels.max() - pixels
+    grid = sitk.Image(decoded.image.GetSize(), sitk.sitkUInt8)
+    grid.CopyInformation(decoded.image)
+    if modality == "auto":
+        modality = _modality(decoded)
+    warnings = decoded.warnings
+    if displayed is None:
+        warnings += ("This is a sagittal (side) view: the patient's left and right cannot be told in it.",)
+    return Picture(windowed(pixels, modality), grid, displayed, modality, displayed is not None, warnings)
+
+
+def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
+    """A mask file as N x H x W booleans in standard display: every value above 0 is foreground.
+
+    Raises as `read_picture` does.
+    """
+    return display_slices(_decoded(Path(path)).image)[0] > 0
+
+
+def _decoded(path: Path) -> _Decoded:
     _check_file(path)
     try:
         image, tags = _read_webp(path) if suffix_of(path) == ".webp" else _read_itk(path)
     except (RuntimeError, OSError, ValueError) as error:
         raise PictureError(f"{path.name} cannot be read: it is damaged, or not what its name says.") from error
     image, warnings = _grey(_three_dimensional(image, path), path)
-    if modality == "auto":
-        modality = _modality(image, tags, path)
-    pixels, displayed = display_slices(image)
-    if not np.isfinite(pixels).all():
-        raise PictureError(f"{path.name} holds values that are no numbers (NaN or infinite). Export it anew.")
-    if tags.get("photometric") == "MONOCHROME1":
-        pixels = pixels.max() - pixels if pixels.dtype != np.uint8 else 255 - pixels
-    grid = sitk.Image(image.GetSize(), sitk.sitkUInt8)
-    grid.CopyInformation(image)
-    if displayed is None:
-        warnings += ("This is a sagittal (side) view: the patient's left and right cannot be told in it.",)
-    return Picture(windowed(pixels, modality), grid, displayed, modality, displayed is not None, warnings)
+    return _Decoded(image, tags, warnings)
 
 
 def suffix_of(path: Path) -> str:
@@ -138,7 +162,7 @@ def _grey(image: sitk.Image, path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
     return grey, (note,) if coloured > 0.001 else ()
 
 
-def _modality(image: sitk.Image, tags: dict[str, str], path: Path) -> str:
-    if tags:
+def _modality(decoded: _Decoded) -> str:
+    if decoded.tags:
         return XRAY
-    return CT if image.GetSize()[2] > 1 else XRAY
+    return CT if decoded.image.GetSize()[2] > 1 else XRAY

@@ -1,0 +1,118 @@
+"""Scores on a data set, always beside the right text: no text, shuffled text, mirrored text, and one side asked.
+
+The public sentences were written from the reference masks, so a score with the right text alone says little.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from textseg.data.augment import asked_half, other_half
+from textseg.data.records import Record
+from textseg.engine.metrics import Overlap, summary
+from textseg.engine.predictor import Predictor
+from textseg.errors import DataError
+from textseg.imaging.preprocess import mask_to_network, to_network
+from textseg.imaging.read import read_mask, read_picture
+from textseg.text.finding import Finding
+
+TEXTS = ("right", "none", "shuffled", "mirrored")
+SIDES = ("left", "right")
+
+
+@dataclass
+class Scores:
+    """Everything measured. rows: one dict per picture, for --csv."""
+
+    overlaps: dict[str, list[Overlap]] = field(default_factory=lambda: {text: [] for text in TEXTS})
+    one_sided: list[Overlap] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    halves: list[Overlap] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def report(self, paper: bool) -> dict[str, Any]:
+        """JSON-ready summary; see `metrics.summary` for the figures."""
+        texts = {text: summary(overlaps, paper) for text, overlaps in self.overlaps.items()}
+        return {
+            "rows": len(self.rows),
+            "texts": texts,
+            "mirrored_one_sided": summary(self.one_sided, paper),
+            "one_side": {
+                "questions": len(self.shares),
+                "share": float(np.mean(self.shares)) if self.shares else None,
+                "dice_image": summary(self.halves, paper)["dice_image"],
+            },
+        }
+
+
+def evaluate(predictor: Predictor, records: list[Record], seed: int = 0, paper: bool = False) -> Scores:
+    """Score a model on records, every text on every picture.
+
+    shuffled: the sentence of another row, by `seed`. mirrored: left and right changed. one_side: each two-sided row
+    asked once per side (no count); share of the predicted pixels in that half of the picture (an empty mask: 0) and
+    Dice against the mask cut to that half. paper: scored at the network's size, the mask resized, as the papers do;
+    else on the picture's own pixels. Raises DataError when a mask has another size than its picture.
+    """
+    scores = Scores()
+    others = _others(len(records), seed)
+    for number, record in enumerate(tqdm(records, desc=f"evaluating {predictor.spec.name}", leave=False)):
+        _score(predictor, record, records[others[number]], scores, paper)
+    return scores
+
+
+def _score(predictor: Predictor, record: Record, other: Record, scores: Scores, paper: bool) -> None:
+    picture, reference = read_picture(record.image), read_mask(record.mask)
+    if picture.slices.shape != reference.shape:
+        raise DataError(f"{record.mask.name} has another size than its picture {record.image.name}.")
+    size = predictor.spec.input_size
+    features = predictor.encode(to_network(picture.slices, size))
+    if paper:
+        reference = mask_to_network(reference, size)[:, 0].numpy() > 0
+
+    def predicted(finding: Finding | None, bilateral: bool | None = None) -> np.ndarray:
+        probabilities = predictor.probabilities(features, finding, bilateral)
+        return predictor.threshold_masks(probabilities, *reference.shape[-2:]) > 0
+
+    texts = {
+        "right": (record.finding, record.bilateral),
+        "none": (None, None),
+        "shuffled": (other.finding, other.bilateral),
+        "mirrored": (record.finding.mirrored() if record.finding else None, record.bilateral),
+    }
+    overlaps = {text: Overlap.of(predicted(*said), reference) for text, said in texts.items()}
+    for text, overlap in overlaps.items():
+        scores.overlaps[text].append(overlap)
+    row = {"image": record.name, "prompt": record.prompt}
+    row |= {f"dice_{text}": overlap.dice(paper) for text, overlap in overlaps.items()}
+    row |= {f"iou_{text}": overlap.iou(paper) for text, overlap in overlaps.items()}
+    if record.finding and record.finding.two_sided:
+        row |= _one_side(record.finding, reference, predicted, scores)
+    elif record.finding and (record.finding.left or record.finding.right):
+        scores.one_sided.append(overlaps["mirrored"])
+    scores.rows.append(row)
+
+
+def _one_side(
+    finding: Finding, reference: np.ndarray, predicted: Callable[[Finding], np.ndarray], scores: Scores
+) -> dict[str, float]:
+    row = {}
+    for side in SIDES:
+        mask, cut = predicted(finding.only(side)), reference.copy()
+        width = mask.shape[-1]
+        share = float(mask[..., asked_half(side, width)].sum() / mask.sum()) if mask.any() else 0.0
+        cut[..., other_half(side, width)] = False
+        scores.shares.append(share)
+        scores.halves.append(Overlap.of(mask, cut))
+        row[f"share_{side}"] = share
+    return row
+
+
+def _others(count: int, seed: int) -> np.ndarray:
+    """For every row another row's number: a random cycle, so that no row gets its own sentence."""
+    cycle = np.random.default_rng(seed).permutation(count)
+    others = np.empty(count, int)
+    others[cycle] = np.roll(cycle, 1)
+    return others
