@@ -16,8 +16,6 @@ from textseg import __version__
 from textseg.errors import DataError, TextSegError
 from textseg.registry import DEFAULT_MODEL, MODELS, model_spec, require_weights
 
-TABLE_TEXTS = ("right", "none", "shuffled", "mirrored")
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
@@ -87,6 +85,7 @@ def _add_train(commands: Any) -> None:
     train.add_argument("--laterality", choices=("patient", "picture"), default="patient")
     train.add_argument("--output", type=Path, help="default: runs/MODEL")
     train.add_argument("--epochs", type=int, help="default: the recipe's")
+    train.add_argument("--phantoms", type=int, help="drawn pictures added to the training part; default: the recipe's")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     train.set_defaults(run=_train)
@@ -178,8 +177,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     spec = model_spec(options.model)
-    if options.epochs is not None and options.epochs < 1:
-        raise DataError(f"--epochs is 1 or more, not {options.epochs}.")
+    if (options.epochs is not None and options.epochs < 1) or (options.phantoms or 0) < 0:
+        raise DataError("--epochs is 1 or more, --phantoms 0 or more. Correct them.")
     from textseg.engine.fit import fit
 
     output = options.output or Path("runs") / spec.name
@@ -191,6 +190,7 @@ def _train(options: argparse.Namespace) -> None:
         options.laterality,
         options.split_column,
         options.epochs,
+        options.phantoms,
         options.device,
     )
     print(f"{path}: use it with --weights")
@@ -214,11 +214,10 @@ def _predictor(options: argparse.Namespace) -> Any:
 
 def _print_scores(report: dict[str, Any]) -> None:
     print(f"{report['model_name']} {report['model_version']}, {report['data']}, {report['rows']} pictures")
-    print(f"{'text':22}{'dice_image':>11}{'iou_image':>11}{'dice_micro':>12}{'iou_micro':>11}")
-    rows = {**report["texts"], "mirrored, one-sided": report["mirrored_one_sided"]}
-    for text, score in rows.items():
-        figures = [score[key] for key in ("dice_image", "iou_image", "dice_micro", "iou_micro")]
-        print(f"{text:22}" + "".join(f"{value:>{width}.4f}" for value, width in zip(figures, (11, 11, 12, 11))))
+    columns = ("dice_image", "iou_image", "dice_micro", "iou_micro")
+    print(f"{'text':22}" + "".join(f"{column:>12}" for column in columns))
+    for text, score in {**report["texts"], "mirrored, one-sided": report["mirrored_one_sided"]}.items():
+        print(f"{text:22}" + "".join(f"{score[column]:>12.4f}" for column in columns))
     one = report["one_side"]
     if one["questions"]:
         print(f"one_side: share {one['share']:.4f}, dice_image {one['dice_image']:.4f}, {one['questions']} questions")

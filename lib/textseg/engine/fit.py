@@ -27,14 +27,15 @@ def fit(
     laterality: str = "patient",
     split_column: str = "split",
     epochs: int | None = None,
+    phantoms: int | None = None,
     device: str = "cpu",
 ) -> Path:
     """Train a model on the rows of `data` marked train, choose on those marked valid; returns the weights file.
 
     output: weights, manifest and checkpoints go there; called again it goes on where it was broken off.
     """
-    recipe = RECIPES[spec.recipe]
-    recipe = replace(recipe, epochs=epochs) if epochs else recipe
+    asked = {key: value for key, value in (("epochs", epochs), ("phantoms", phantoms)) if value is not None}
+    recipe = replace(RECIPES[spec.recipe], **asked)
     with data_folder(data) as folder:
         training = read_records(folder, "train", split_column, laterality)
         validation = read_records(folder, "valid", split_column, laterality)

@@ -27,9 +27,9 @@ def write_mask(picture: Picture, masks: np.ndarray, path: Path, dtype: str = "ui
     sitk.WriteImage(picture.on_grid(masks.astype(MASK_TYPES[dtype])), str(path), useCompression=compress)
 
 
-def write_temporary_mask(picture: Picture, masks: np.ndarray, suffix: str, dtype: str, compress: bool) -> Path:
-    """`write_mask` to a new temporary file with that suffix; the caller removes it."""
-    with tempfile.NamedTemporaryFile(prefix="textseg-", suffix=suffix, delete=False) as file:
+def write_new_mask(picture: Picture, masks: np.ndarray, folder: Path, suffix: str, dtype: str, compress: bool) -> Path:
+    """`write_mask` to a new file in `folder`; the caller removes it. A write that fails leaves nothing behind."""
+    with tempfile.NamedTemporaryFile(prefix="mask-", suffix=suffix, dir=folder, delete=False) as file:
         path = Path(file.name)
     try:
         write_mask(picture, masks, path, dtype, compress)

@@ -59,6 +59,16 @@ class TextSegApp(MONAILabelApp):
             tasks[spec.name] = TextSegInfer(predictor)
         return tasks
 
+    def on_init_complete(self) -> None:
+        """The last word before the first request: what is served, and how to go on."""
+        super().on_init_complete()
+        logger.info(
+            "Ready: %s; %d pictures. In 3D Slicer: module MONAI Label, connect, Next Sample, write into the cell "
+            "beside `prompt` under Options, Run.",
+            ", ".join(self._infers),
+            len(self.datastore().list_images()),
+        )
+
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """One infer request of a viewer. A client's mistake becomes an HTTP error whose sentence the viewer shows."""
         datastore = datastore or self.datastore()

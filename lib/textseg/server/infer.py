@@ -1,6 +1,7 @@
 """The infer task: one request in five hops (house: request -> reading -> picture -> mask -> file and reply)."""
 
 import logging
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from textseg.engine.predictor import Prediction, Predictor, Stopwatch
 from textseg.errors import PromptError
 from textseg.imaging.picture import Picture
 from textseg.imaging.read import read_picture
-from textseg.imaging.write import write_temporary_mask
+from textseg.imaging.write import write_new_mask
 from textseg.server.options import InferOptions, infer_config, read_options
 from textseg.text.prompt import Reading, check_text, read_prompt
 from textseg.text.sentence import canonical, short_name
@@ -44,6 +45,8 @@ class TextSegInfer(InferTask):
             config=infer_config(predictor.threshold),
         )
         self.predictor = predictor
+        # Not the common temporary folder: a client on this machine saves there under the same name.
+        self._folder = tempfile.TemporaryDirectory(prefix="textseg-")
 
     def is_valid(self) -> bool:
         """The model is loaded before the first request, or the server does not start."""
@@ -64,7 +67,9 @@ class TextSegInfer(InferTask):
             finding, bilateral = (asked.reading.finding, asked.reading.bilateral) if asked.reading else (None, None)
             prediction = self.predictor.predict(picture, finding, bilateral, options.threshold, watch)
             with watch.measure("write"):
-                file = write_temporary_mask(picture, prediction.masks, options.suffix, options.dtype, options.compress)
+                file = write_new_mask(
+                    picture, prediction.masks, Path(self._folder.name), options.suffix, options.dtype, options.compress
+                )
         return str(file), self._reply(request["request_id"], asked, picture, prediction, watch)
 
     def _reply(

@@ -126,7 +126,7 @@ def _places(words: list[str]) -> tuple[dict[str, list[str]], set[str]]:
     places: dict[str, list[str]] = {}
     pending: list[str] = []
     unplaced: set[str] = set()
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if word in ZONE_WORDS:
             pending.append(word)
         elif word in SIDE_WORDS and following in LUNG_WORDS:
@@ -140,7 +140,7 @@ def _places(words: list[str]) -> tuple[dict[str, list[str]], set[str]]:
 
 def _refuse_unplaced_side(words: list[str], text: str) -> None:
     """A side word that no "lung" follows might be meant; refuse it instead of marking the wrong lung."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if word in SIDE_WORDS and following not in LUNG_WORDS:
             raise PromptError(f'Say which lung: "{word} lung", its zones before it. {_not_understood(text)}')
 
@@ -157,7 +157,7 @@ def _fill_bare_sides(places: dict[str, list[str]], bilateral: bool | None) -> tu
 def _count(words: list[str]) -> int | None:
     """The number word or digits directly before "infected"."""
     for word, following in itertools.pairwise(words):
-        if following == "infected" and (word in NUMBERS or word.isdigit()):
+        if following == "infected" and (word in NUMBERS or word.isdecimal()):
             count = NUMBERS[word] if word in NUMBERS else int(word[:6])
             return count if count >= 1 else None
     return None
@@ -165,7 +165,7 @@ def _count(words: list[str]) -> int | None:
 
 def _understood(word: str) -> bool:
     groups = (LATERALITY_WORDS, FINDING_WORDS, ZONE_WORDS, SIDE_WORDS, LUNG_WORDS, FILLER_WORDS, NUMBERS)
-    return any(word in group for group in groups) or word.isdigit()
+    return any(word in group for group in groups) or word.isdecimal()
 
 
 def _says_something(words: list[str], finding: Finding) -> bool:

@@ -12,7 +12,7 @@ SIDE_WORDS = ("left", "right")
 LATERALITY_WORDS = ("bilateral", "unilateral")
 FINDING_WORDS = ("pulmonary", "infection", "infected", "area", "areas")
 LUNG_WORDS = ("lung", "lungs")
-FILLER_WORDS = ("and", "in", "the", "of", "a", "with")
+FILLER_WORDS = ("and", "in", "the", "of", "a", "with", "zone", "zones")
 # Words that turn a meaning round. They are known so that no sentence with one is read as its opposite.
 DENIAL_WORDS = ("no", "not", "without", "clear", "normal", "absent", "denies", "negative", "free", "none", "nor")
 VOCABULARY = (
@@ -22,8 +22,8 @@ VOCABULARY = (
     *SIDE_WORDS,
     *LUNG_WORDS,
     *NUMBERS,
-    *FILLER_WORDS,
     *DENIAL_WORDS,
+    *FILLER_WORDS,
 )
 
 

@@ -1,0 +1,59 @@
+# make serve   installs what is missing, draws sample studies, starts the server
+# make test    installs what is missing, runs every test
+# make lint    checks style
+# make clean   removes the environment and the drawn studies
+
+VENV := .venv
+BIN := $(VENV)/bin
+SUITABLE := import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, 11))
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c '$(SUITABLE)' 2>/dev/null && { echo $$p; break; }; done)
+
+SAMPLES := studies
+STUDIES ?= $(SAMPLES)
+HOST ?= 127.0.0.1
+PORT ?= 8000
+# Pairs for the app, for example CONF="models all"
+CONF ?=
+
+.PHONY: serve test lint clean
+.DELETE_ON_ERROR:
+
+serve: $(VENV)/.serve
+	@case "$(STUDIES)" in http*) ;; *) test -e "$(STUDIES)" || { \
+		test "$(STUDIES)" = "$(SAMPLES)" || { echo "There is no folder $(STUDIES). Give one with STUDIES=FOLDER."; exit 2; }; \
+		echo "Drawing sample studies into $(SAMPLES)/"; $(BIN)/textseg samples "$(SAMPLES)" >/dev/null; };; esac
+	@case "$(HOST)" in 127.*|localhost|::1) ;; *) \
+		echo; echo "WARNING: HOST=$(HOST) lets every machine that reaches this one read the pictures in $(STUDIES),"; \
+		echo "run the models and change or delete pictures and labels. There is no login. Use it in a closed network only."; \
+		echo;; esac
+	@echo "Starting on http://$(HOST):$(PORT). When it says that it is ready, in 3D Slicer: module MONAI Label,"
+	@echo "server http://$(HOST):$(PORT), Next Sample, Options: write into the cell beside \"prompt\", Run."
+	@$(BIN)/python -m monailabel.main start_server --app apps/textseg --studies "$(STUDIES)" \
+		--host "$(HOST)" --port "$(PORT)" $(if $(CONF),--conf $(CONF))
+
+test: $(VENV)/.test
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) $(SAMPLES)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITABLE)' 2>/dev/null || { \
+		echo "textseg needs Python 3.11 with venv, and found none$(if $(PYTHON), in $(PYTHON))."; \
+		echo "Get it: Debian 12 'apt install python3.11-venv'; Ubuntu 'apt install python3.11 python3.11-venv'"; \
+		echo "(before 22.04 or after 23.04 from the deadsnakes archive); Fedora 'dnf install python3.11';"; \
+		echo "or from python.org. Then: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[train,test]"
+	@touch $@ $(VENV)/.serve
