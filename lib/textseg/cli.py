@@ -217,7 +217,8 @@ def _print_scores(report: dict[str, Any]) -> None:
     columns = ("dice_image", "iou_image", "dice_micro", "iou_micro")
     print(f"{'text':22}" + "".join(f"{column:>12}" for column in columns))
     for text, score in {**report["texts"], "mirrored, one-sided": report["mirrored_one_sided"]}.items():
-        print(f"{text:22}" + "".join(f"{score[column]:>12.4f}" for column in columns))
+        if score:
+            print(f"{text:22}" + "".join(f"{score[column]:>12.4f}" for column in columns))
     one = report["one_side"]
     if one["questions"]:
         print(f"one_side: share {one['share']:.4f}, dice_image {one['dice_image']:.4f}, {one['questions']} questions")

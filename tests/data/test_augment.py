@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from textseg.data.augment import Augment, AugmentSettings, Sample, mirrored, one_side, upended
 from textseg.data.phantoms import draw_radiograph
 from textseg.text.finding import ZONES, Finding
@@ -23,7 +24,7 @@ def drawn(places: dict[str, tuple[str, ...]], seed: int = 1) -> Sample:
 
 
 def augmented(sample: Sample, settings_: AugmentSettings, seed: int = 0) -> Sample:
-    return Augment(settings_).set_random_state(seed)(sample)
+    return Augment(settings_, sample.image.shape[0]).set_random_state(seed)(sample)
 
 
 def masked_sides(sample: Sample) -> set[str]:
@@ -84,7 +85,7 @@ def test_after_any_consistent_change_the_named_side_is_the_marked_side(side, see
 
 
 def test_flips_happen_as_often_as_asked():
-    sample, augment = drawn({"left": ("lower",)}), Augment(replace(STILL, flip=0.5)).set_random_state(0)
+    sample, augment = drawn({"left": ("lower",)}), Augment(replace(STILL, flip=0.5), 224).set_random_state(0)
     flipped = np.mean([named_sides(augment(sample).finding) == {"right"} for _ in range(60)])
     assert 0.25 < flipped < 0.75
     assert named_sides(augmented(sample, replace(STILL, flip=1.0)).finding) == {"right"}
@@ -166,13 +167,13 @@ def test_published_changes_keep_the_sentence_and_move_the_mask_with_the_picture(
 
 
 def test_published_changes_leave_a_quarter_of_the_samples_as_they_are():
-    sample, augment = drawn(BOTH), Augment(AugmentSettings("published")).set_random_state(0)
+    sample, augment = drawn(BOTH), Augment(AugmentSettings("published"), 224).set_random_state(0)
     untouched = np.mean([same(augment(sample), sample) for _ in range(200)])
     assert 0.15 < untouched < 0.37
 
 
 def test_published_flips_make_words_and_mask_disagree():
-    sample, augment = drawn({"left": ("lower",)}), Augment(AugmentSettings("published")).set_random_state(0)
+    sample, augment = drawn({"left": ("lower",)}), Augment(AugmentSettings("published"), 224).set_random_state(0)
     results = [augment(sample) for _ in range(60)]
     assert 0 < sum(masked_sides(after) == {"right"} for after in results) < 60
     assert {tuple(named_sides(after.finding)) for after in results} == {("left",)}

@@ -5,6 +5,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from textseg.data.phantoms import draw_ct_slice, draw_radiograph, random_places
 from textseg.text.finding import ZONES, Finding
 
@@ -83,7 +84,7 @@ def test_infection_is_brighter_than_the_lung_around_it():
 def test_without_places_nothing_is_marked():
     phantom = draw_radiograph({}, 3, SIZE)
     assert phantom.mask.sum() == 0
-    assert phantom.finding == Finding()
+    assert phantom.finding == Finding(absent=True)
 
 
 @pytest.mark.parametrize("size", [64, 224, 512])

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import Tensor
+
 from textseg.engine.losses import C2FVLLoss, alignment_loss, balanced_cross_entropy, loss_for, soft_dice_loss
 from textseg.engine.recipe import RECIPES
 from textseg.networks.c2fvl import C2FVLOutput
 from textseg.registry import MODELS
-from torch import Tensor
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from textseg.engine.metrics import Overlap, summary
 
 # Large and half found: 50 of 100. Small and found in full, with as much beside it: 10 of 20 predicted.

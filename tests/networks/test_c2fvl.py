@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from textseg.networks import build_network
 from textseg.networks.c2fvl import C2FVL
 from textseg.registry import model_spec
-from torch import Tensor, nn
 
 TEXT = torch.tensor([[1.0, 2, 1, 0, 1, 1, 1, 0]])
 
@@ -16,7 +17,7 @@ def small() -> C2FVL:
     torch.manual_seed(2)
     network = C2FVL(width=8).eval()
     for name, values in network.state_dict().items():
-        if name.endswith(("running_mean", "positions")):
+        if name.endswith(("running_mean", "positions.table")):
             values.normal_(std=0.1)
         elif name.endswith("running_var"):
             values.uniform_(0.5, 1.5)
@@ -179,6 +180,22 @@ def test_preparing_for_inference_leaves_the_network_trainable(small):
     small.for_inference()
     assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
     assert all(weight.requires_grad for weight in small.parameters())
+
+
+def test_halves_are_joined_in_the_published_order(small, image):
+    """Squeezed tokens before the coarser ones' and skips before what comes from below: weights of others fit."""
+    coarser, skips, joined = [], [], []
+    hooks = [
+        level.register_forward_hook(lambda _, args, out: coarser.append((args[1], out[1]))) for level in small.levels
+    ]
+    hooks += [vlab.register_forward_hook(lambda _, args, out: skips.insert(0, out)) for vlab in small.vlabs]
+    hooks += [block.register_forward_pre_hook(lambda _, args: joined.append(args[0])) for block in small.decoder]
+    with torch.no_grad():
+        small(image, TEXT)
+    for hook in hooks:
+        hook.remove()
+    assert all(torch.equal(tokens[..., -before.shape[-1] :], before) for before, tokens in coarser[1:])
+    assert all(torch.equal(both[:, : skip.shape[1]], skip) for both, skip in zip(joined, skips, strict=True))
 
 
 def test_encoding_once_serves_several_prompts(small, image, features):

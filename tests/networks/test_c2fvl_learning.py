@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import Tensor
+
 from textseg.engine.losses import C2FVLLoss, alignment_loss
 from textseg.engine.metrics import Overlap, summary
 from textseg.engine.samples import batch_of, draw_samples
 from textseg.networks.c2fvl import C2FVL, C2FVLOutput
-from torch import Tensor
 
 
 def small_network(dropout: float = 0.1) -> C2FVL:
@@ -80,7 +81,7 @@ def test_four_drawn_pictures_are_learnt_by_heart():
 def test_initial_values():
     torch.manual_seed(0)
     for level in C2FVL(width=8).levels:
-        assert level.positions.abs().max() == 0
+        assert level.positions.table.abs().max() == 0
         for linear in (level.block.hidden, level.block.output):
             bound = (6 / sum(linear.weight.shape)) ** 0.5
             assert 0.95 * bound < linear.weight.abs().max() <= bound

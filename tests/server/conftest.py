@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from harness import Server, start
 from textseg.data.sample_studies import write_sample_studies
 

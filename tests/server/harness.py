@@ -13,6 +13,7 @@ import pytest
 import requests
 import SimpleITK as sitk
 from monailabel.client import MONAILabelClient
+
 from textseg.registry import DEFAULT_MODEL
 
 APP = Path(__file__).parents[2] / "apps" / "textseg"

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from harness import Server
 from PIL import Image
+
+from harness import Server
 
 GOOD = "xray_alpha"
 

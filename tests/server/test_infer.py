@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from harness import Server
 from monailabel.client.client import MONAILabelClientException
+
+from harness import Server
 from textseg.data.sample_studies import MASKS
 
 LEFT = "Unilateral pulmonary infection, one infected area, lower left lung"

@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from textseg.errors import DataError
 from textseg.text.eight_numbers import NO_TEXT, eight_numbers
 from textseg.text.finding import CERTAINTIES, SCHEMA, ZONES, Finding
@@ -121,3 +122,15 @@ def test_an_unknown_key_is_refused_by_name():
 def test_values_out_of_range_are_refused(wrong):
     with pytest.raises(DataError, match=str(next(iter(wrong)).removeprefix("left") or "zones")):
         Finding(**wrong)
+
+
+def test_one_lung_denied_and_no_place_named_means_the_other_lung():
+    assert Finding(absent_left=True).located().right == ZONES
+    assert Finding(absent_left=True, right=("lower",)).located().right == ("lower",)
+    assert Finding().located() == Finding()
+
+
+@pytest.mark.parametrize("change", [{"left": None}, {"unread": 5}, {"count": "two"}, {"certainty": "sure"}])
+def test_a_stored_value_of_the_wrong_kind_is_refused(change):
+    with pytest.raises(DataError):
+        Finding.from_json({**Finding().to_json(), **change})

@@ -5,6 +5,7 @@ import csv
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from textseg.errors import OptionError, PromptError
 from textseg.text.finding import ZONES, Finding
 from textseg.text.prompt import EXAMPLE, LATERALITIES, MAX_LENGTH, Reading, read_prompt
@@ -203,3 +204,25 @@ def test_strange_words_beside_a_place_are_never_dropped(noise):
         return
     assert "lower" in finding.left
     assert all(word in text for word in finding.unread)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Infection in a bright lung",
+        "There isn't infection in the left lung",
+        "Infection never seen in the left lung",
+        "withuot infection in the left lung",
+        "left-sided infection",
+    ],
+)
+def test_no_lung_is_read_from_a_word_that_only_looks_like_it(prompt):
+    try:
+        finding = read_prompt(prompt).finding
+    except PromptError:
+        return
+    assert finding.anywhere
+
+
+def test_a_misspelt_side_is_still_read():
+    assert read_prompt("infection, lower rihgt lung").finding == read_prompt("infection, lower right lung").finding

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from textseg.text.finding import CERTAINTIES, ZONES, Finding
 from textseg.text.prompt import read_prompt
 from textseg.text.sentence import canonical, short_name

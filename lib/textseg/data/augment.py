@@ -51,9 +51,9 @@ class AugmentSettings:
 
 
 class Augment(Randomizable):
-    """Sample -> Sample by `settings`; seeded through `set_random_state`."""
+    """Sample -> Sample of side length `size` by `settings`; seeded through `set_random_state`."""
 
-    def __init__(self, settings: AugmentSettings) -> None:
+    def __init__(self, settings: AugmentSettings, size: int) -> None:
         self.settings = settings
         s = settings
         keys = ("image", "mask")
@@ -62,7 +62,7 @@ class Augment(Randomizable):
             prob=1.0,
             rotate_range=np.deg2rad(s.rotate),
             scale_range=s.scale,
-            translate_range=(224 * s.shift, 224 * s.shift),
+            translate_range=(size * s.shift, size * s.shift),
             mode=("bilinear", "nearest"),
             padding_mode="zeros",
         )

@@ -40,7 +40,7 @@ def draw_radiograph(places: dict[str, tuple[str, ...]], seed: int, size: int = 5
     opacity = ndimage.gaussian_filter(mask.astype(float), size * 0.012) * random.uniform(0.22, 0.4)
     image += opacity * _patchy(size, random)
     image += ndimage.gaussian_filter(random.normal(0, 1, (size, size)), 0.8) * 0.02
-    finding = Finding(places.get("left", ()), places.get("right", ()), count=_count(mask))
+    finding = Finding(places.get("left", ()), places.get("right", ()), count=_count(mask), absent=not mask.any())
     return Phantom(_to_bytes(image), mask.astype(np.uint8), finding)
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ def data_folder(path: Path) -> Iterator[Path]:
     if path.is_dir():
         yield path
     elif zipfile.is_zipfile(path):
-        with tempfile.TemporaryDirectory(prefix="textseg-") as unpacked, zipfile.ZipFile(path) as archive:
-            archive.extractall(unpacked)
+        with tempfile.TemporaryDirectory(prefix="textseg-") as unpacked:
+            _unpack(path, unpacked)
             yield _inner_folder(Path(unpacked))
     else:
         raise DataError(f"{path} is neither a folder nor a zip. Give a folder with images/ and masks/.")
@@ -57,6 +58,8 @@ def read_records(
         images = {stem: path for stem, path in images.items() if _in_split(rows.get(stem), split, split_column)}
         if not images:
             raise DataError(f"{folder.name} has no picture whose `{split_column}` is {split!r}.")
+    if not images:
+        raise DataError(f"{folder.name}/images/ holds no picture. Supported: {', '.join(SUFFIXES)}.")
     without = sorted(set(images) - set(masks))
     if without:
         raise DataError(f"{folder.name} has no mask for {', '.join(without[:5])} ({len(without)} in all).")
@@ -83,11 +86,11 @@ def _rows(folder: Path, need: str | None) -> dict[str, PromptRow]:
     labels = read_prompts(folder / "labels.csv") if (folder / "labels.csv").is_file() else {}
     merged = {}
     for stem in {**labels, **prompts}:
-        label, prompt = labels.get(stem), prompts.get(stem)
-        columns = {**(label.columns if label else {}), **(prompt.columns if prompt else {})}
-        base = prompt or label
-        patient = base.patient or (label.patient if label else "")
-        merged[stem] = PromptRow(base.prompt, base.laterality, patient, base.modality, columns)
+        columns = {
+            key: value for table in (labels, prompts) if stem in table for key, value in table[stem].columns.items()
+        }
+        known = {key: columns.get(key, "").strip() for key in ("prompt", "laterality", "patient", "modality")}
+        merged[stem] = PromptRow(**known, columns=columns)
     if need and not any(need in row.columns for row in merged.values()):
         raise DataError(f"{folder.name} has no column `{need}` in its tables; name another by --split-column.")
     return merged
@@ -108,6 +111,14 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             raise DataError(f"{folder.name}/ holds {found[stem_of(path)].name} and {path.name}: rename one of them.")
         found[stem_of(path)] = path
     return found
+
+
+def _unpack(path: Path, folder: str) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path.name} is a damaged zip ({error}). Copy it again.") from error
 
 
 def _inner_folder(unpacked: Path) -> Path:

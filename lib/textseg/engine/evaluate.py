@@ -34,16 +34,16 @@ class Scores:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def report(self, paper: bool) -> dict[str, Any]:
-        """JSON-ready summary; see `metrics.summary` for the figures."""
+        """JSON-ready summary; see `metrics.summary` for the figures. None where nothing was asked."""
         texts = {text: summary(overlaps, paper) for text, overlaps in self.overlaps.items()}
         return {
             "rows": len(self.rows),
             "texts": texts,
-            "mirrored_one_sided": summary(self.one_sided, paper),
+            "mirrored_one_sided": summary(self.one_sided, paper) if self.one_sided else None,
             "one_side": {
                 "questions": len(self.shares),
                 "share": float(np.mean(self.shares)) if self.shares else None,
-                "dice_image": summary(self.halves, paper)["dice_image"],
+                "dice_image": summary(self.halves, paper)["dice_image"] if self.halves else None,
             },
         }
 

@@ -106,7 +106,8 @@ class Predictor:
         self, probabilities: Tensor, height: int, width: int, threshold: float | None = None
     ) -> np.ndarray:
         """Probabilities to N x H x W uint8 masks on the displayed slices."""
-        return (to_display(probabilities, height, width) > (threshold or self.threshold)).astype(np.uint8)
+        threshold = self.threshold if threshold is None else threshold
+        return (to_display(probabilities, height, width) > threshold).astype(np.uint8)
 
     def _text(self, finding: Finding | None, bilateral: bool | None) -> Tensor:
         return torch.tensor([eight_numbers(finding, bilateral)], device=self.device)

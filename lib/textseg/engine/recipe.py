@@ -14,9 +14,10 @@ class Recipe:
 
     rate: learning rate of all weights, encoder_rate: of the pretrained encoder. schedule: "cosine" (warm-up, then one
     cosine to 2 %) or "restarts" (cosine with restarts every 10 epochs, floor 1e-4). average: decay of the running
-    average of the weights that is validated and kept; 0 for none. phantoms: drawn pictures added to the training part.
-    loss: weights of the objective's terms. pretrained: start the encoder from ImageNet weights. patience: stop after so
-    many epochs without a better validation Dice. first_kept: earlier epochs are never kept as the best.
+    average of the weights, from the second epoch on, that is validated and kept; 0 for none. phantoms: drawn pictures
+    added to the training part. loss: weights of the objective's terms. pretrained: start the encoder from ImageNet
+    weights. patience: stop after so many epochs without a better validation Dice. first_kept: earlier epochs are never
+    kept as the best.
     """
 
     epochs: int

@@ -40,7 +40,8 @@ class TrainingSamples(Dataset):
     """Augmented samples. An index is (epoch, number): each draw depends on seed, epoch and number alone."""
 
     def __init__(self, samples: list[Sample], settings: AugmentSettings, seed: int) -> None:
-        self.samples, self.augment, self.seed = samples, Augment(settings), seed
+        self.samples, self.seed = samples, seed
+        self.augment = Augment(settings, size=samples[0].image.shape[0])
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from textseg.errors import WeightsMissing
@@ -26,7 +26,7 @@ def save_weights(network: nn.Module, path: Path, manifest: dict[str, Any]) -> No
         for key, value in network.state_dict().items()
     }
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
+    partial.write_bytes(save(tensors))  # `save_file` makes a file that only its owner may read
     partial.replace(path)
     write_manifest(path, {**manifest, "schema": MANIFEST_SCHEMA, "sha256": sha256_of(path)})
 

@@ -1,12 +1,12 @@
 """Picture files in: PNG, JPEG, WebP, NIfTI (slice or volume) and single-file DICOM CR/DX, read by ITK.
 
-WebP, which ITK does not know, is decoded by Pillow. Everything else is refused by name.
+What SimpleITK does not read (WebP, PNG of grey and alpha) is decoded by Pillow. Everything else is refused by name.
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from PIL import Image
@@ -25,38 +25,25 @@ COLOURED = 24  # of 255: channels further apart than this make a coloured pixel
 PHOTOGRAPH = 0.2  # share of coloured pixels from which on a picture is a photograph
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    """A file as ITK gives it: a grey 3-D image, what DICOM says of it, sentences for the user."""
-
-    image: sitk.Image
-    tags: dict[str, str]
-    warnings: tuple[str, ...]
-
-
 def read_picture(path: str | os.PathLike[str], modality: str = "auto") -> Picture:
     """Read one picture.
 
-    modality: "xray" or "ct", or "auto": from DICOM, else a volume is CT and a single slice an X-ray.
+    modality: "xray" or "ct", or "auto": DICOM and a single slice are an X-ray, a volume is CT.
     Raises PictureNotFound, or PictureError naming the file and the fault.
     """
     path = Path(path)
     if modality not in ("auto", *MODALITIES):
         raise OptionError(f"modality is one of auto, {', '.join(MODALITIES)}, not {modality!r}.")
-    decoded = _decoded(path)
-    pixels, displayed = display_slices(decoded.image)
-    if not np.isfinite(pixels).all():
-        raise PictureError(f"{path.name} holds values that are no numbers (NaN or infinite). Export it anew.")
-    if decoded.tags.get("photometric") == "MONOCHROME1":
-        pixels = pixels.max() - pixels
-    grid = sitk.Image(decoded.image.GetSize(), sitk.sitkUInt8)
-    grid.CopyInformation(decoded.image)
+    image, warnings = _decoded(path)
+    pixels, displayed = display_slices(image)
+    grid = sitk.Image(image.GetSize(), sitk.sitkUInt8)
+    grid.CopyInformation(image)
     if modality == "auto":
-        modality = _modality(decoded)
-    warnings = decoded.warnings
-    if displayed is None:
+        modality = CT if len(pixels) > 1 and suffix_of(path) not in DICOM_SUFFIXES else XRAY
+    sides_known = displayed[2] not in "LR"
+    if not sides_known:
         warnings += ("This is a sagittal (side) view: the patient's left and right cannot be told in it.",)
-    return Picture(windowed(pixels, modality), grid, displayed, modality, displayed is not None, warnings)
+    return Picture(windowed(pixels, modality), grid, displayed, modality, sides_known, warnings)
 
 
 def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
@@ -64,17 +51,17 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises as `read_picture` does.
     """
-    return display_slices(_decoded(Path(path)).image)[0] > 0
+    return display_slices(_decoded(Path(path))[0])[0] > 0
 
 
-def _decoded(path: Path) -> _Decoded:
+def _decoded(path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
+    """A grey 3-D image, and sentences for the user."""
     _check_file(path)
     try:
-        image, tags = _read_webp(path) if suffix_of(path) == ".webp" else _read_itk(path)
-    except (RuntimeError, OSError, ValueError) as error:
+        image = _read_pillow(path) if _needs_pillow(path) else _read_itk(path)
+    except (RuntimeError, OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError) as error:
         raise PictureError(f"{path.name} cannot be read: it is damaged, or not what its name says.") from error
-    image, warnings = _grey(_three_dimensional(image, path), path)
-    return _Decoded(image, tags, warnings)
+    return _grey(_three_dimensional(image, path), path)
 
 
 def suffix_of(path: Path) -> str:
@@ -99,32 +86,54 @@ def _check_file(path: Path) -> None:
         raise PictureError(f"{path.name} is empty (zero bytes). Copy or export it again.")
 
 
-def _read_webp(path: Path) -> tuple[sitk.Image, dict[str, str]]:
-    with Image.open(path) as opened:
-        _check_size(opened.size, path)
-        pixels = np.asarray(opened.convert("L" if opened.mode in ("L", "1") else "RGB"))
-    return sitk.GetImageFromArray(pixels, isVector=pixels.ndim == 3), {}
+def _needs_pillow(path: Path) -> bool:
+    """WebP, and a PNG that says colour type 4 (grey and alpha) in its header."""
+    if suffix_of(path) != ".png":
+        return suffix_of(path) == ".webp"
+    with path.open("rb") as file:
+        return file.read(26)[25:] == b"\x04"
 
 
-def _read_itk(path: Path) -> tuple[sitk.Image, dict[str, str]]:
+def _read_pillow(path: Path) -> sitk.Image:
+    try:
+        with Image.open(path) as opened:
+            _check_size(opened.size, path)
+            pixels = np.asarray(opened.convert("L" if opened.mode in ("L", "1", "LA") else "RGB"))
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{path.name} has too many pixels. Make it smaller.") from error
+    return sitk.GetImageFromArray(pixels, isVector=pixels.ndim == 3)
+
+
+def _read_itk(path: Path) -> sitk.Image:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     if suffix_of(path) in DICOM_SUFFIXES:
         reader.SetImageIO("GDCMImageIO")
     reader.ReadImageInformation()
     _check_size(reader.GetSize(), path)
-    tags = _dicom_tags(reader) if suffix_of(path) in DICOM_SUFFIXES else {}
-    if tags and tags["modality"] not in RADIOGRAPHS:
+    if suffix_of(path) in DICOM_SUFFIXES:
+        _check_modality(reader, path)
+    image = reader.Execute()  # GDCM turns MONOCHROME1 round itself: bones come out bright
+    if suffix_of(path) in NIFTI_SUFFIXES:
+        _check_values(path)
+    return image
+
+
+def _check_modality(reader: sitk.ImageFileReader, path: Path) -> None:
+    tag = "0008|0060"
+    modality = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
+    if modality not in RADIOGRAPHS:
         raise PictureError(
-            f"{path.name} is DICOM of modality {tags['modality'] or 'unknown'}; "
+            f"{path.name} is DICOM of modality {modality or 'unknown'}; "
             f"single files of {' and '.join(RADIOGRAPHS)} are supported."
         )
-    return reader.Execute(), tags
 
 
-def _dicom_tags(reader: sitk.ImageFileReader) -> dict[str, str]:
-    wanted = {"modality": "0008|0060", "photometric": "0028|0004"}
-    return {name: reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else "" for name, tag in wanted.items()}
+def _check_values(path: Path) -> None:
+    """ITK puts 0 for NaN in NIfTI, and for the end of a cut file, without a word; nibabel does not."""
+    stored = nib.load(path).dataobj.get_unscaled()
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        raise PictureError(f"{path.name} holds values that are no numbers (NaN or infinite). Export it anew.")
 
 
 def _check_size(size: tuple[int, ...], path: Path) -> None:
@@ -148,21 +157,14 @@ def _grey(image: sitk.Image, path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
     if channels == 1:
         return image, ()
     pixels = sitk.GetArrayFromImage(image)
-    if channels not in (2, 3, 4) or pixels.dtype not in (np.uint8, np.uint16):
+    if channels not in (3, 4) or pixels.dtype not in (np.uint8, np.uint16):
         raise PictureError(f"{path.name} has {channels} values per pixel. Export it as a grey picture.")
-    colours = pixels[..., :1] if channels == 2 else pixels[..., :3]
+    colours = pixels[..., :3]
     scale = 255 / np.iinfo(pixels.dtype).max
     coloured = float(((colours.max(-1).astype(np.float32) - colours.min(-1)) * scale > COLOURED).mean())
     if coloured > PHOTOGRAPH:
         raise PictureError(f"{path.name} is a colour picture, not an X-ray or a CT. Give the grey original.")
-    weights = np.array([1.0] if channels == 2 else [0.299, 0.587, 0.114], dtype=np.float32)
-    grey = sitk.GetImageFromArray(np.rint(colours @ weights).astype(pixels.dtype))
+    grey = sitk.GetImageFromArray(np.rint(colours @ np.float32([0.299, 0.587, 0.114])).astype(pixels.dtype))
     grey.CopyInformation(image)
     note = f"{path.name} has coloured marks; its brightness alone was used."
     return grey, (note,) if coloured > 0.001 else ()
-
-
-def _modality(decoded: _Decoded) -> str:
-    if decoded.tags:
-        return XRAY
-    return CT if decoded.image.GetSize()[2] > 1 else XRAY

@@ -46,7 +46,7 @@ def write_overlay(picture: Picture, masks: np.ndarray, path: Path) -> None:
     colour = np.repeat((grey * 255).astype(np.uint8)[..., None], 3, axis=2)
     tinted = np.where(mask[..., None], colour * 0.7 + np.array(OUTLINE) * 0.3, colour)
     tinted[_edge(mask)] = OUTLINE
-    Image.fromarray(tinted.astype(np.uint8)).save(path)
+    Image.fromarray(tinted.astype(np.uint8)).save(path, format="PNG")
 
 
 def _edge(mask: np.ndarray) -> np.ndarray:

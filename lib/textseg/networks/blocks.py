@@ -2,7 +2,9 @@
 
 import timm
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class ConvBlock(nn.Sequential):
@@ -40,3 +42,16 @@ def standardised(image: Tensor) -> Tensor:
     mean = image.mean(dim=(1, 2, 3), keepdim=True)
     deviation = image.std(dim=(1, 2, 3), keepdim=True, correction=0)
     return (image - mean) / torch.clamp(deviation, min=1e-3)
+
+
+def upsampled(maps: Tensor, factor: int) -> Tensor:
+    """Nearest-neighbour upsampling by a whole factor."""
+    return maps if factor == 1 else F.interpolate(maps, scale_factor=factor, mode="nearest")
+
+
+def fold_batch_norms(block: nn.Sequential) -> None:
+    """Fold every batch norm that follows a convolution into it, in place; the same function in evaluation."""
+    for index in range(len(block) - 1):
+        if isinstance(block[index], nn.Conv2d) and isinstance(block[index + 1], nn.BatchNorm2d):
+            block[index] = fuse_conv_bn_eval(block[index], block[index + 1])
+            block[index + 1] = nn.Identity()

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from textseg.networks.blocks import ConvBlock, TimmEncoder
+from textseg.networks.blocks import ConvBlock, TimmEncoder, fold_batch_norms, upsampled
 
 GRID = 14  # tokens along a side, at every level
 TEXT_SIZE = 8
@@ -93,6 +92,17 @@ class TransformerBlock(nn.Module):
         return tokens + self.dropout(F.gelu(self.output(hidden)))
 
 
+class Positions(nn.Module):
+    """A learned table added to the tokens, zero at first; a module, so that it stands after the patch embedding."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(1, GRID * GRID, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:  # (B, 196, C)
+        return tokens + self.table
+
+
 class Level(nn.Module):
     """One level of the transformer branch and its reconstruction (equation 1).
 
@@ -103,7 +113,7 @@ class Level(nn.Module):
         super().__init__()
         self.patch = patch
         self.embed = nn.Conv2d(width, width, patch, stride=patch)
-        self.positions = nn.Parameter(torch.zeros(1, GRID * GRID, width))
+        self.positions = Positions(width)
         self.dropout = nn.Dropout(dropout)
         self.block = TransformerBlock(width, dropout)
         kept = width - coarser
@@ -113,8 +123,8 @@ class Level(nn.Module):
 
     def forward(self, feature: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
         """(E_i, Y_{i-1}) -> (R_i: B x C x S x S, Y_i: B x 196 x C)."""
-        tokens = self.embed(feature).flatten(2).transpose(1, 2) + self.positions  # (B, 196, C)
-        tokens = self.block(self.dropout(tokens))
+        tokens = self.embed(feature).flatten(2).transpose(1, 2)  # (B, 196, C)
+        tokens = self.block(self.dropout(self.positions(tokens)))
         if self.squeeze is not None:
             squeezed = self.squeeze(tokens.transpose(1, 2)).transpose(1, 2)
             tokens = torch.cat([squeezed, before], dim=2)
@@ -224,7 +234,7 @@ class C2FVL(nn.Module):
             vlab.mean_branch, vlab.max_branch = vlab.mean_branch.merged(), vlab.max_branch.merged()
         for module in list(network.modules()):
             if isinstance(module, nn.Sequential):
-                _fold_batch_norms(module)
+                fold_batch_norms(module)
         return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
@@ -232,15 +242,3 @@ def weighted_by_text(feature: Tensor, text: Tensor) -> Tensor:
     """Equation 3: the eight numbers tiled over the channels, channel c times t[c mod 8]."""
     repeats = feature.shape[1] // TEXT_SIZE
     return feature * text.reshape(-1, TEXT_SIZE).repeat(1, repeats)[:, :, None, None]
-
-
-def upsampled(maps: Tensor, factor: int) -> Tensor:
-    """Nearest-neighbour upsampling by a whole factor."""
-    return maps if factor == 1 else F.interpolate(maps, scale_factor=factor, mode="nearest")
-
-
-def _fold_batch_norms(block: nn.Sequential) -> None:
-    for index in range(len(block) - 1):
-        if isinstance(block[index], nn.Conv2d) and isinstance(block[index + 1], nn.BatchNorm2d):
-            block[index] = fuse_conv_bn_eval(block[index], block[index + 1])
-            block[index + 1] = nn.Identity()

@@ -79,6 +79,12 @@ class Finding:
         other = "right" if side == "left" else "left"
         return replace(self, **{other: (), f"absent_{other}": False}, count=count)
 
+    def located(self) -> "Finding":
+        """The same finding with its places spelt out: no place but one lung denied means the whole other lung."""
+        if self.left or self.right or self.absent_left == self.absent_right:
+            return self
+        return replace(self, **{"right" if self.absent_left else "left": ZONES})
+
     def without_zones(self) -> "Finding":
         """Sides kept, zones forgotten: each named lung as a whole (used on CT)."""
         return replace(self, left=ZONES if self.left else (), right=ZONES if self.right else ())
@@ -97,7 +103,10 @@ class Finding:
         unknown = set(data) - {field.name for field in fields(cls)}
         if unknown:
             raise DataError(f"A stored finding has unknown keys: {', '.join(sorted(unknown))}.")
-        return cls(**data)
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise DataError(f"A stored finding has a value of the wrong type ({error}).") from error
 
 
 def _zones(zones: tuple[str, ...] | list[str]) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from textseg.errors import OptionError, PromptError
 from textseg.text.eight_numbers import eight_numbers
 from textseg.text.finding import ZONES, Finding
 from textseg.text.vocabulary import (
-    DENIAL_WORDS,
     FILLER_WORDS,
     FINDING_WORDS,
     LATERALITY_WORDS,
@@ -24,6 +23,7 @@ from textseg.text.vocabulary import (
     NUMBERS,
     SIDE_WORDS,
     ZONE_WORDS,
+    denies,
     repaired,
 )
 
@@ -58,7 +58,7 @@ def read_prompt(text: object, laterality: str = "patient") -> Reading:
     """
     check_laterality(laterality)
     text = check_text(text)
-    words = [(repaired(word.lower()), word) for word in re.findall(r"\d+|[^\W\d_]+(?:['\u2019-][^\W\d_]+)*", text)]
+    words = [(repaired(word.lower()), word) for word in re.findall(r"\d+|[^\W\d_]+(?:['\u2019][^\W\d_]+)*", text)]
     known = [word for word, _ in words]
     if _denies_everything(known):
         return Reading(Finding(absent=True))
@@ -67,7 +67,7 @@ def read_prompt(text: object, laterality: str = "patient") -> Reading:
     _refuse_unplaced_side(known, text)
     bilateral = next((word == "bilateral" for word in known if word in LATERALITY_WORDS), None)
     left, right = _fill_bare_sides(places, bilateral)
-    unread = tuple(typed for word, typed in words if not _understood(word) or word in unplaced)
+    unread = tuple(typed for at, (word, typed) in enumerate(words) if not _understood(word) or at in unplaced)
     finding = Finding(left=left, right=right, count=_count(known), unread=unread)
     if not _says_something(known, finding):
         raise PromptError(_not_understood(text))
@@ -110,7 +110,7 @@ def _denies_everything(words: list[str]) -> bool:
 
 
 def _refuse_denials(words: list[tuple[str, str]], text: str) -> None:
-    denials = [typed for word, typed in words if word in DENIAL_WORDS]
+    denials = [typed for word, typed in words if denies(word)]
     if denials:
         raise PromptError(
             f'This prompt denies something ("{denials[0]}"), which is understood only as "No pulmonary infection". '
@@ -118,24 +118,25 @@ def _refuse_denials(words: list[tuple[str, str]], text: str) -> None:
         )
 
 
-def _places(words: list[str]) -> tuple[dict[str, list[str]], set[str]]:
+def _places(words: list[str]) -> tuple[dict[str, list[str]], set[int]]:
     """Zone words collect until "left lung" or "right lung" closes them; "and" clears the collection.
 
-    Returns the zones per side (a side named without zones has an empty list) and the zone words that no side closed.
+    Returns the zones per side (a side named without zones has an empty list), and where the zone words stand that no
+    side closed.
     """
     places: dict[str, list[str]] = {}
-    pending: list[str] = []
-    unplaced: set[str] = set()
-    for word, following in zip(words, [*words, ""][1:], strict=True):
+    pending: dict[int, str] = {}
+    unplaced: set[int] = set()
+    for at, word in enumerate(words):
         if word in ZONE_WORDS:
-            pending.append(word)
-        elif word in SIDE_WORDS and following in LUNG_WORDS:
-            places.setdefault(word, []).extend(ZONES if "all" in pending else pending)
-            pending = []
+            pending[at] = word
+        elif word in SIDE_WORDS and words[at + 1 : at + 2] and words[at + 1] in LUNG_WORDS:
+            places.setdefault(word, []).extend(ZONES if "all" in pending.values() else pending.values())
+            pending = {}
         elif word == "and":
-            unplaced.update(pending)
-            pending = []
-    return places, unplaced | set(pending)
+            unplaced |= pending.keys()
+            pending = {}
+    return places, unplaced | pending.keys()
 
 
 def _refuse_unplaced_side(words: list[str], text: str) -> None:

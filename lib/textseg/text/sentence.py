@@ -8,10 +8,11 @@ def canonical(finding: Finding | None) -> str:
     """One sentence for people, in patient sides. No text (None) gives the empty string."""
     if finding is None:
         return ""
-    if finding.absent:
+    if finding.absent or (finding.absent_left and finding.absent_right):
         return "No pulmonary infection."
     if finding.anywhere:
         return "Pulmonary infection."
+    finding = finding.located()
     count = finding.count or max(1, bool(finding.left) + bool(finding.right))
     areas = f"{NUMBER_WORDS.get(count, count)} infected area{'s' if count > 1 else ''}"
     places = [f"{_zones(zones)} {side} lung" for side, zones in _sides(finding) if zones]
@@ -20,11 +21,12 @@ def canonical(finding: Finding | None) -> str:
 
 
 def short_name(finding: Finding | None) -> str:
-    """A segment's name: short, ASCII, patient sides, for example "L lower, R upper (patient)"."""
+    """A segment's name: short, ASCII, patient sides, for example "infection L lower, R upper (patient side)"."""
     if finding is None or finding.anywhere:
         return "infection anywhere"
-    if finding.absent:
+    if finding.absent or (finding.absent_left and finding.absent_right):
         return "no infection"
+    finding = finding.located()
     places = [f"{side[0].upper()} {'/'.join(_short_zones(zones))}" for side, zones in _sides(finding) if zones]
     count = f", {finding.count} areas" if finding.count and finding.count > 1 else ""
     return f"infection {', '.join(places)} (patient side{count})"

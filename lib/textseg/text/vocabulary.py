@@ -14,7 +14,8 @@ FINDING_WORDS = ("pulmonary", "infection", "infected", "area", "areas")
 LUNG_WORDS = ("lung", "lungs")
 FILLER_WORDS = ("and", "in", "the", "of", "a", "with", "zone", "zones")
 # Words that turn a meaning round. They are known so that no sentence with one is read as its opposite.
-DENIAL_WORDS = ("no", "not", "without", "clear", "normal", "absent", "denies", "negative", "free", "none", "nor")
+DENIAL_WORDS = ("no", "not", "nor", "none", "never", "free", "clear", "cleared", "resolved", "cannot")
+LONG_DENIAL_WORDS = ("without", "normal", "absent", "denies", "negative")
 VOCABULARY = (
     *LATERALITY_WORDS,
     *FINDING_WORDS,
@@ -22,7 +23,7 @@ VOCABULARY = (
     *SIDE_WORDS,
     *LUNG_WORDS,
     *NUMBERS,
-    *DENIAL_WORDS,
+    *LONG_DENIAL_WORDS,
     *FILLER_WORDS,
 )
 
@@ -30,9 +31,16 @@ VOCABULARY = (
 def repaired(word: str) -> str:
     """The word itself, or for one of four letters or more the vocabulary word at edit distance one.
 
-    A swap of neighbouring letters counts as one edit. Short words and digits come back as they are.
+    A swap of neighbouring letters counts as one edit. Short words and digits come back as they are. A side is only
+    read from a word with its first letter ("bright lung" is no right lung), and the short denials only as they are
+    written ("bone" is not "none").
     """
-    if word in VOCABULARY or len(word) < 4 or not word.isalpha():
+    if word in VOCABULARY or word in DENIAL_WORDS or len(word) < 4 or not word.isalpha():
         return word
-    near = [known for known in VOCABULARY if len(known) >= 4 and OSA.distance(word, known, score_cutoff=1) <= 1]
-    return near[0] if near else word
+    near = (known for known in VOCABULARY if len(known) >= 4 and OSA.distance(word, known, score_cutoff=1) <= 1)
+    return next((known for known in near if known not in SIDE_WORDS or known[0] == word[0]), word)
+
+
+def denies(word: str) -> bool:
+    """True for a word that turns a meaning round: no, without, clear, isn't ..."""
+    return word in DENIAL_WORDS or word in LONG_DENIAL_WORDS or word.endswith(("n't", "n\u2019t"))

@@ -1,0 +1,182 @@
+"""A training of two epochs on drawn pictures: the best is kept, a break is made good, the seed decides everything."""
+
+import logging
+import re
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from textseg.data.augment import Sample
+from textseg.engine.metrics import Overlap
+from textseg.engine.recipe import RECIPES
+from textseg.engine.samples import batch_of, draw_samples
+from textseg.engine.trainer import Trained, train
+from textseg.registry import MODELS
+
+SPEC = MODELS["c2fvl-compact"]
+# The learning rate does not depend on the number of epochs, so that a training of one is the beginning of one of two.
+SCHEDULE = {"schedule": "restarts", "warm_up": 0, "rate": 2e-3, "encoder_rate": 2e-3, "average": 0.0}
+RECIPE = replace(RECIPES["compact"], epochs=2, batch=2, pretrained=False, **SCHEDULE)
+SEED = 1
+
+
+class PowerCut(Exception):
+    """What breaks a training off."""
+
+
+class Counted(list):
+    """Training samples that count how often they are drawn, and break off after `limit` draws."""
+
+    def __init__(self, samples: list[Sample], limit: int = 10**9) -> None:
+        super().__init__(samples)
+        self.draws, self.limit = 0, limit
+
+    def __getitem__(self, index):
+        self.draws += 1
+        if self.draws > self.limit:
+            raise PowerCut
+        return super().__getitem__(index)
+
+
+@dataclass
+class Run:
+    """One call of `train`: what came out, how long it took, what it said, how many samples it drew."""
+
+    folder: Path
+    trained: Trained | None = None
+    wall: float = 0.0
+    draws: int = 0
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def dices(self) -> list[float]:
+        """Validation Dice after each epoch of this call."""
+        return [float(found[1]) for line in self.said if (found := re.search(r"dice_image (\d\.\d{4})", line))]
+
+
+def run(folder: Path, samples: list[Sample], recipe=RECIPE, seed: int = SEED, limit: int = 10**9) -> Run:
+    """Train; a power cut ends it without a result."""
+    result, counted = Run(folder), Counted(samples, limit)
+    handler = logging.Handler()
+    handler.emit = lambda record: result.said.append(record.getMessage())
+    logger = logging.getLogger("textseg.engine.trainer")
+    logger.addHandler(handler)
+    level, started = logger.level, time.monotonic()
+    logger.setLevel(logging.INFO)
+    try:
+        result.trained = train(SPEC, recipe, counted, samples[:2], folder, seed, workers=0)
+    except PowerCut:
+        pass
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    result.wall, result.draws = time.monotonic() - started, counted.draws
+    return result
+
+
+def newest_checkpoint(folder: Path) -> dict:
+    return torch.load(max(folder.glob("resume*.pt"), key=lambda path: path.stat().st_mtime), weights_only=False)
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    return draw_samples(4, SEED, SPEC.input_size)
+
+
+@pytest.fixture(scope="module")
+def whole(samples, tmp_path_factory) -> Run:
+    """A training that nothing breaks off."""
+    return run(tmp_path_factory.mktemp("whole"), samples)
+
+
+@pytest.fixture(scope="module")
+def broken(samples, tmp_path_factory) -> tuple[Run, dict]:
+    """The same training broken off in its second epoch, and the checkpoint that is left."""
+    cut = run(tmp_path_factory.mktemp("broken"), samples, limit=len(samples) + 2)
+    return cut, newest_checkpoint(cut.folder)
+
+
+@pytest.fixture(scope="module")
+def resumed(broken, samples) -> Run:
+    """The broken training called again."""
+    return run(broken[0].folder, samples)
+
+
+@pytest.fixture(scope="module")
+def short(samples, tmp_path_factory) -> Run:
+    """The first epoch alone, by a recipe that would rather keep a later one."""
+    return run(tmp_path_factory.mktemp("short"), samples, replace(RECIPE, epochs=1, first_kept=6))
+
+
+def test_every_sample_is_drawn_once_in_each_epoch(whole, samples):
+    assert whole.draws == RECIPE.epochs * len(samples)
+    assert len(whole.dices) == RECIPE.epochs
+
+
+def test_the_best_epoch_is_kept(whole):
+    best = max(whole.dices)
+    assert whole.trained.dice == pytest.approx(best, abs=1e-4)
+    assert whole.trained.epoch == whole.dices.index(best) + 1
+
+
+def test_the_network_that_comes_back_has_the_dice_that_is_told(whole, samples):
+    batch = batch_of(samples[:2])
+    with torch.inference_mode():
+        predicted = whole.trained.network(batch["image"], batch["text"]) > 0
+    pairs = zip(predicted.numpy(), batch["mask"].numpy() > 0, strict=True)
+    dice = sum(Overlap.of(mask, reference).dice() for mask, reference in pairs) / 2
+    assert not whole.trained.network.training
+    assert dice == pytest.approx(whole.trained.dice, abs=0.02)
+
+
+def test_seconds_are_counted(whole):
+    assert 0.2 * whole.wall < whole.trained.seconds < whole.wall
+
+
+def test_a_power_cut_leaves_the_finished_epoch(broken, samples):
+    cut, checkpoint = broken
+    assert cut.trained is None and len(cut.dices) == 1
+    assert checkpoint["trainer"]["iteration"] == 2 and checkpoint["trainer"]["seconds"] > 0
+    assert (cut.folder / "best.pt").is_file()
+
+
+def test_a_training_that_was_broken_off_goes_on(broken, resumed, samples):
+    assert any(line.startswith("going on from") for line in resumed.said)
+    assert resumed.draws == len(samples) and len(resumed.dices) == 1  # the second epoch alone
+    assert resumed.trained.seconds > broken[1]["trainer"]["seconds"] + 0.2 * resumed.wall
+
+
+def test_the_epoch_after_the_break_trains_every_part(broken, resumed):
+    before, after = broken[1]["net"], newest_checkpoint(resumed.folder)["net"]
+    still = [name for name, _ in resumed.trained.network.named_parameters() if torch.equal(before[name], after[name])]
+    assert still == []
+    assert all(torch.isfinite(value).all() for value in after.values())
+
+
+def test_a_finished_training_called_again_gives_the_same_at_once(resumed, samples):
+    again = run(resumed.folder, samples)
+    assert again.draws == 0
+    assert same(again.trained.network.state_dict(), resumed.trained.network.state_dict())
+    assert again.trained.seconds == resumed.trained.seconds
+
+
+def test_the_same_seed_gives_the_same_weights(whole, broken, short):
+    assert same(newest_checkpoint(short.folder)["net"], broken[1]["net"])
+    assert same(newest_checkpoint(short.folder)["optimizer"]["state"][0], broken[1]["optimizer"]["state"][0])
+    assert broken[0].dices == short.dices == whole.dices[:1]
+
+
+def test_another_seed_gives_other_weights(broken, samples, tmp_path):
+    run(tmp_path, samples, replace(RECIPE, epochs=1), seed=SEED + 1)
+    assert not same(newest_checkpoint(tmp_path)["net"], broken[1]["net"])
+
+
+def test_a_training_shorter_than_its_first_kept_epoch_keeps_the_last(short):
+    assert short.trained.epoch == 1 and short.trained.dice == pytest.approx(short.dices[0], abs=1e-4)
