@@ -22,7 +22,8 @@ CONF ?=
 serve: $(VENV)/.serve
 	@case "$(STUDIES)" in http*) ;; *) test -e "$(STUDIES)" || { \
 		test "$(STUDIES)" = "$(SAMPLES)" || { echo "There is no folder $(STUDIES). Give one with STUDIES=FOLDER."; exit 2; }; \
-		echo "Drawing sample studies into $(SAMPLES)/"; $(BIN)/textseg samples "$(SAMPLES)" >/dev/null; };; esac
+		echo "Drawing sample studies into $(SAMPLES)/"; rm -rf "$(SAMPLES).partial"; \
+		$(BIN)/textseg samples "$(SAMPLES).partial" >/dev/null && mv "$(SAMPLES).partial" "$(SAMPLES)"; };; esac
 	@case "$(HOST)" in 127.*|localhost|::1) ;; *) \
 		echo; echo "WARNING: HOST=$(HOST) lets every machine that reaches this one read the pictures in $(STUDIES),"; \
 		echo "run the models and change or delete pictures and labels. There is no login. Use it in a closed network only."; \

@@ -59,7 +59,9 @@ def start(studies: Path, conf: tuple[str, ...], folder: Path) -> Server:
         "NO_NETWORK_LOG": str(folder / "blocked.txt"),
         "HOME": str(folder),
     }
-    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP), "--studies", str(studies)]
+    binaries = Path(sys.executable).parent
+    environment["PATH"] = f"{binaries}{os.pathsep}{os.environ['PATH']}"
+    command = [str(binaries / "monailabel"), "start_server", "--app", str(APP), "--studies", str(studies)]
     command += ["--host", "127.0.0.1", "--port", str(port), *conf]
     log = folder / "server.log"
     with log.open("w") as output:

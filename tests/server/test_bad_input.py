@@ -98,11 +98,13 @@ def test_a_file_of_the_server_is_not_given_out_as_a_session(bad: Server, tmp_pat
     assert bad.post(GOOD, json.dumps(spoofed)).status_code == 404
 
 
-def test_an_upload_stays_in_the_studies(bad: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("image", "name", "status"), [("../out", "o.png", 404), ("out", "o.exe", 415)])
+def test_an_upload_stays_in_the_studies_and_is_a_picture(bad: Server, image: str, name: str, status: int) -> None:
     with (bad.studies / "xray_alpha.png").open("rb") as picture:
-        answer = requests.put(f"{bad.url}/datastore/", params={"image": "../out"}, files={"file": ("o.png", picture)})
-    assert answer.status_code != 200
-    assert not (bad.studies.parent / "out.png").exists()
+        answer = requests.put(f"{bad.url}/datastore/", params={"image": image}, files={"file": (name, picture)})
+    assert answer.status_code == status
+    assert answer.json()["detail"]
+    assert not list(bad.studies.parent.glob("out*"))
 
 
 def test_the_server_lives_on(bad: Server, tmp_path: Path) -> None:

@@ -2,12 +2,9 @@
 
 import logging
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import HTTPException
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
@@ -15,8 +12,9 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 
 from textseg import __version__
 from textseg.engine.predictor import Predictor
-from textseg.errors import PictureNotFound, TextSegError, UnknownModel
+from textseg.errors import PictureNotFound, UnknownModel
 from textseg.registry import served_models
+from textseg.server.http_errors import told_to_the_client
 from textseg.server.infer import LABEL, TextSegInfer
 from textseg.server.studies import Studies
 from textseg.text.prompt import shown
@@ -73,7 +71,7 @@ class TextSegApp(MONAILabelApp):
         """One infer request of a viewer. A client's mistake becomes an HTTP error whose sentence the viewer shows."""
         datastore = datastore or self.datastore()
         request_id = uuid.uuid4().hex[:12]
-        with _told_to_the_client(request_id):
+        with told_to_the_client(request_id):
             task = self._task(request.get("model"))
             image_id, path, row = self._picture(request, datastore)
             file, params = task({**request, "image": path, "row": row, "request_id": request_id})
@@ -107,12 +105,3 @@ class TextSegApp(MONAILabelApp):
             return False
         session = self.sessions().get_session(named.get("name"))
         return session is not None and session.image == request.get("image")
-
-
-@contextmanager
-def _told_to_the_client(request_id: str) -> Iterator[None]:
-    try:
-        yield
-    except TextSegError as error:
-        logger.info("request %s refused: %s", request_id, type(error).__name__)
-        raise HTTPException(status_code=error.status, detail=str(error)) from error

@@ -9,6 +9,7 @@ from monailabel.datastore.local import LocalDatastore
 from textseg.data.prompts_table import PromptRow, read_prompts
 from textseg.errors import PictureError, PictureNotFound
 from textseg.imaging.read import SUFFIXES, stem_of, suffix_of
+from textseg.server.http_errors import told_to_the_client
 from textseg.text.prompt import shown
 
 PATTERNS = tuple(f"*{written}" for suffix in SUFFIXES for written in (suffix, suffix.upper()))
@@ -45,7 +46,7 @@ class Studies(LocalDatastore):
             return pictures[0]
         others = sorted(path for path in self.folder.glob(f"{_literal(image_id)}.*") if path.is_file())
         if others:
-            raise PictureError(f"{others[0].name} is of a kind not supported yet. Supported: {', '.join(SUFFIXES)}.")
+            _check_kind(others[0])
         raise PictureNotFound(f"There is no picture {shown(image_id)} in the studies. Refresh the list of pictures.")
 
     def prompt_row(self, image_id: str) -> PromptRow | None:
@@ -59,8 +60,10 @@ class Studies(LocalDatastore):
         return self._table[1].get(image_id)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict) -> str:
-        """An upload by a client; its id must stay in the folder."""
-        check_picture_id(image_id)
+        """An upload by a client: its id must stay in the folder, and its kind must be one that can be read."""
+        with told_to_the_client():
+            check_picture_id(image_id)
+            _check_kind(Path(image_filename))
         return super().add_image(image_id, image_filename, image_info)
 
     def _pictures(self) -> list[Path]:
@@ -74,6 +77,11 @@ def check_picture_id(image_id: object) -> None:
         raise PictureNotFound(
             f"{shown(image_id)} is no picture of these studies: give the name of a picture in the list, not a path."
         )
+
+
+def _check_kind(path: Path) -> None:
+    if suffix_of(path) not in SUFFIXES:
+        raise PictureError(f"{path.name} is of a kind not supported yet. Supported: {', '.join(SUFFIXES)}.")
 
 
 def _literal(name: str) -> str:

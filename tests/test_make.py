@@ -1,0 +1,64 @@
+"""The Makefile, on an environment of stand-ins that print how they were called."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STAND_IN = '#!/bin/sh\necho "$(basename "$0") called:" "$@"\n'
+DRAWS = '#!/bin/sh\nmkdir -p "$2" && echo drawn > "$2/prompts.csv"\n'
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A folder with the Makefile and an environment that counts as installed."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    binaries = tmp_path / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    for name, text in (("python", STAND_IN), ("textseg", DRAWS)):
+        (binaries / name).write_text(text)
+        (binaries / name).chmod(0o755)
+    (tmp_path / ".venv" / ".serve").touch()
+    return tmp_path
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_serve_draws_studies_once_and_starts_on_loopback(house: Path) -> None:
+    said = make(house, "serve")
+    assert said.returncode == 0, said.stderr
+    assert "start_server --app apps/textseg --studies studies --host 127.0.0.1 --port 8000" in said.stdout
+    assert "3D Slicer" in said.stdout
+    assert "WARNING" not in said.stdout
+    (house / "studies" / "prompts.csv").write_text("mine")
+    make(house, "serve")
+    assert (house / "studies" / "prompts.csv").read_text() == "mine"
+
+
+def test_serve_takes_what_is_asked(house: Path) -> None:
+    (house / "my studies").mkdir()
+    said = make(house, "serve", "STUDIES=my studies", "PORT=9001", "HOST=0.0.0.0", "CONF=models all").stdout
+    assert "--studies my studies --host 0.0.0.0 --port 9001 --conf models all" in said
+    assert "WARNING: HOST=0.0.0.0 lets every machine" in said
+    assert not (house / "studies").exists()
+
+
+def test_a_studies_folder_that_is_not_there_is_refused(house: Path) -> None:
+    said = make(house, "serve", "STUDIES=nowhere")
+    assert said.returncode != 0
+    assert "There is no folder nowhere" in said.stdout
+    assert "start_server" not in said.stdout
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python3.11", ""])
+def test_without_a_suitable_python_it_says_how_to_get_one(house: Path, python: str) -> None:
+    shutil.rmtree(house / ".venv")
+    said = make(house, "serve", f"PYTHON={python}")
+    assert said.returncode != 0
+    assert "needs Python 3.11" in said.stdout
+    assert "apt install python3.11-venv" in said.stdout
