@@ -197,3 +197,9 @@ def test_what_is_neither_a_folder_nor_a_sound_zip_is_refused(tmp_path):
     (tmp_path / "set.zip").write_bytes(content)
     with pytest.raises(DataError, match=r"set\.zip is a damaged zip.*again"), data_folder(tmp_path / "set.zip"):
         pass
+
+
+def test_a_prompts_table_without_prompts_is_refused(tmp_path):
+    (tmp_path / "prompts.csv").write_text("image,sentence\na.png,infection\n")
+    with pytest.raises(DataError, match="no column `prompt`"):
+        read_prompts(tmp_path / "prompts.csv")

@@ -12,7 +12,7 @@ from pathlib import Path
 from textseg.errors import DataError
 from textseg.imaging.read import SUFFIXES
 
-NAMES = ("prompts.csv", "labels.csv")
+TABLE = "prompts.csv"
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ def picture_id(name: str) -> str:
 def _rows(table: csv.DictReader, path: Path) -> dict[str, PromptRow]:
     if "image" not in (table.fieldnames or ()):
         raise DataError(f"{path.name} has no column `image`. Its first line must name the columns: image,prompt.")
+    if path.name == TABLE and "prompt" not in table.fieldnames:
+        raise DataError(f"{path.name} has no column `prompt`. Its first line must name the columns: image,prompt.")
     rows: dict[str, PromptRow] = {}
     for row in table:
         image = picture_id((row.get("image") or "").strip())

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from textseg.data.prompts_table import PromptRow, read_prompts
+from textseg.data.prompts_table import TABLE, PromptRow, read_prompts
 from textseg.errors import DataError
 from textseg.imaging.read import SUFFIXES, stem_of, suffix_of
 from textseg.text.finding import Finding
@@ -82,7 +82,7 @@ def _record(image: Path, mask: Path, row: PromptRow | None, laterality: str) -> 
 
 def _rows(folder: Path, need: str | None) -> dict[str, PromptRow]:
     """prompts.csv speaks first; the columns that it lacks come from labels.csv."""
-    prompts = read_prompts(folder / "prompts.csv") if (folder / "prompts.csv").is_file() else {}
+    prompts = read_prompts(folder / TABLE) if (folder / TABLE).is_file() else {}
     labels = read_prompts(folder / "labels.csv") if (folder / "labels.csv").is_file() else {}
     merged = {}
     for stem in {**labels, **prompts}:
@@ -123,5 +123,5 @@ def _unpack(path: Path, folder: str) -> None:
 
 def _inner_folder(unpacked: Path) -> Path:
     """The folder that holds images/: the zip's root or its only folder."""
-    inside = [path for path in unpacked.iterdir() if path.is_dir()]
+    inside = [path for path in unpacked.iterdir() if path.is_dir() and not path.name.startswith(("_", "."))]
     return inside[0] if len(inside) == 1 and not (unpacked / "images").is_dir() else unpacked

@@ -70,7 +70,9 @@ def train(
     schedule = LambdaLR(optimizer, _schedule(recipe, len(loader)))
     trainer = _trainer(spec, recipe, network, optimizer, loader, device)
     evaluator = _evaluator(kept, validation, recipe, device)
-    _attach(trainer, evaluator, recipe, schedule, network, kept, folder)
+    _attach_steps(trainer, recipe, schedule, network, seed)
+    _attach_average(trainer, network, kept)
+    _attach_choice(trainer, evaluator, recipe, kept, folder)
     _attach_checkpoints(trainer, {"net": network, "kept": kept, "optimizer": optimizer, "schedule": schedule}, folder)
     trainer.run()
     best = torch.load(folder / BEST, map_location="cpu", weights_only=True)
@@ -160,33 +162,51 @@ def _dice_of_batch(output: dict[str, Tensor]) -> Tensor:
     return torch.tensor([[Overlap.of(p, r).dice()] for p, r in zip(predicted, reference, strict=True)])
 
 
-def _attach(
-    trainer: SupervisedTrainer,
-    evaluator: SupervisedEvaluator,
-    recipe: Recipe,
-    schedule: LambdaLR,
-    network: nn.Module,
-    kept: AveragedModel,
-    folder: Path,
+def _attach_steps(
+    trainer: SupervisedTrainer, recipe: Recipe, schedule: LambdaLR, network: nn.Module, seed: int
 ) -> None:
-    """Everything that happens between the steps."""
-    trainer.state.best_dice, trainer.state.best_epoch, trainer.state.seconds = -1.0, 0, 0.0
-    trainer.state_dict_user_keys.extend(("best_dice", "best_epoch", "seconds"))
+    """What happens at every epoch's start and every step: shuffling, clipping, learning rate, time, progress."""
+    trainer.state.seconds = 0.0
+    trainer.state_dict_user_keys.append("seconds")
     sampler = trainer.data_loader.sampler
     clock = {"last": time.monotonic()}
 
     @trainer.on(Events.EPOCH_STARTED)
     def _shuffle(engine: Engine) -> None:
         sampler.epoch = engine.state.epoch
+        torch.manual_seed(seed + engine.state.epoch)  # dropout too goes on as if nothing had been broken off
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def _count_time(engine: Engine) -> None:
+        now = time.monotonic()
+        engine.state.seconds += now - clock["last"]
+        clock["last"] = now
+
+    if recipe.clip:
+        trainer.add_event_handler(
+            IterationEvents.BACKWARD_COMPLETED, lambda: nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+        )
+    LrScheduleHandler(schedule, print_lr=False, epoch_level=False).attach(trainer)
+    StatsHandler(iteration_log=False, tag_name="loss", output_transform=lambda output: output["loss"]).attach(trainer)
+    ProgressBar().attach(trainer, output_transform=lambda output: {"loss": float(output["loss"].detach())})
+
+
+def _attach_average(trainer: SupervisedTrainer, network: nn.Module, kept: AveragedModel) -> None:
+    """The running average of the weights; in the first epoch it only follows them."""
 
     @trainer.on(Events.ITERATION_COMPLETED)
     def _average(engine: Engine) -> None:
         if engine.state.epoch == 1:
-            kept.n_averaged.zero_()  # the average starts from a network that has learnt, not from random weights
+            kept.n_averaged.zero_()
         kept.update_parameters(network)
-        now = time.monotonic()
-        engine.state.seconds += now - clock["last"]
-        clock["last"] = now
+
+
+def _attach_choice(
+    trainer: SupervisedTrainer, evaluator: SupervisedEvaluator, recipe: Recipe, kept: AveragedModel, folder: Path
+) -> None:
+    """Validate after every epoch, keep the best, stop when nothing gets better."""
+    trainer.state.best_dice, trainer.state.best_epoch = -1.0, 0
+    trainer.state_dict_user_keys.extend(("best_dice", "best_epoch"))
 
     @evaluator.on(Events.COMPLETED)
     def _keep_best(engine: Engine) -> None:
@@ -196,14 +216,7 @@ def _attach(
             torch.save(kept.module.state_dict(), folder / BEST)
             trainer.state.best_dice, trainer.state.best_epoch = dice, epoch
 
-    if recipe.clip:
-        trainer.add_event_handler(
-            IterationEvents.BACKWARD_COMPLETED, lambda: nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
-        )
-    LrScheduleHandler(schedule, print_lr=False, epoch_level=False).attach(trainer)
     ValidationHandler(interval=1, validator=evaluator).attach(trainer)
-    StatsHandler(iteration_log=False, tag_name="loss", output_transform=lambda output: output["loss"]).attach(trainer)
-    ProgressBar().attach(trainer, output_transform=lambda output: {"loss": float(output["loss"].detach())})
     if recipe.patience:
         stop = EarlyStopping(recipe.patience, lambda engine: engine.state.metrics["val_dice"], trainer)
         evaluator.add_event_handler(Events.COMPLETED, stop)

@@ -41,8 +41,10 @@ def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of the weights at `path`. Raises WeightsMissing when it is absent or damaged."""
     try:
-        return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        float(manifest["threshold"])
+        return manifest
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise WeightsMissing(f"The manifest {path.stem}.json is missing or damaged. Install textseg again.") from error
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from monailabel.datastore.local import LocalDatastore
 
-from textseg.data.prompts_table import PromptRow, read_prompts
+from textseg.data.prompts_table import TABLE, PromptRow, read_prompts
 from textseg.errors import PictureError, PictureNotFound
 from textseg.imaging.read import SUFFIXES, stem_of, suffix_of
 from textseg.server.http_errors import told_to_the_client
 from textseg.text.prompt import shown
 
 PATTERNS = tuple(f"*{written}" for suffix in SUFFIXES for written in (suffix, suffix.upper()))
-TABLE = "prompts.csv"
 logger = logging.getLogger(__name__)
 
 
