@@ -13,7 +13,7 @@ from textseg.data.augment import Sample
 from textseg.engine.metrics import Overlap
 from textseg.engine.recipe import RECIPES
 from textseg.engine.samples import batch_of, draw_samples
-from textseg.engine.trainer import Trained, train
+from textseg.engine.trainer import Trained, denormals_as_zero, train
 from textseg.registry import MODELS
 
 SPEC = MODELS["c2fvl-compact"]
@@ -175,3 +175,10 @@ def test_another_seed_gives_other_weights(broken, samples, tmp_path):
 
 def test_a_training_shorter_than_its_first_kept_epoch_keeps_the_last(short):
     assert short.trained.epoch == 1 and short.trained.dice == pytest.approx(short.dices[0], abs=1e-4)
+
+
+def test_tiny_numbers_are_zero_only_while_asked():
+    tiny = torch.tensor([1e-39])
+    with denormals_as_zero():
+        assert (tiny * 1.5).item() == 0
+    assert (tiny * 1.5).item() > 0

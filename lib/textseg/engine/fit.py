@@ -10,7 +10,7 @@ from textseg.engine.evaluate import evaluate
 from textseg.engine.predictor import Predictor
 from textseg.engine.recipe import RECIPES, Recipe
 from textseg.engine.samples import draw_samples, load_samples
-from textseg.engine.trainer import Trained, train
+from textseg.engine.trainer import Trained, denormals_as_zero, train
 from textseg.engine.weights import SHIPPED_VERSION, read_manifest, save_weights, write_manifest
 from textseg.registry import ModelSpec
 
@@ -36,7 +36,7 @@ def fit(
     """
     asked = {key: value for key, value in (("epochs", epochs), ("phantoms", phantoms)) if value is not None}
     recipe = replace(RECIPES[spec.recipe], **asked)
-    with data_folder(data) as folder:
+    with denormals_as_zero(), data_folder(data) as folder:
         training = read_records(folder, "train", split_column, laterality)
         validation = read_records(folder, "valid", split_column, laterality)
         samples = load_samples(training, spec.input_size) + draw_samples(recipe.phantoms, seed, spec.input_size)

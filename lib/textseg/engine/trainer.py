@@ -3,6 +3,8 @@
 import logging
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +61,6 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     set_determinism(seed)
-    # Saturated sigmoids give gradients below 1e-38, which a CPU computes ten times slower than zeros.
-    torch.set_flush_denormal(True)
     network = build_network(spec).to(device, memory_format=torch.channels_last)
     if recipe.pretrained:
         load_encoder(network.encoder.features, spec.settings["encoder"])
@@ -78,6 +78,20 @@ def train(
     best = torch.load(folder / BEST, map_location="cpu", weights_only=True)
     network.load_state_dict(best)
     return Trained(network.cpu().eval(), trainer.state.best_epoch, trainer.state.best_dice, trainer.state.seconds)
+
+
+@contextmanager
+def denormals_as_zero() -> Iterator[None]:
+    """Numbers below 1e-38 count as zero inside the `with`.
+
+    Saturated sigmoids give such gradients, which a CPU computes ten times slower than others. Enter it before torch
+    has computed anything: its worker threads keep the mode in which they were born.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _training_loader(samples: list[Sample], recipe: Recipe, seed: int, workers: int) -> DataLoader:
