@@ -87,6 +87,7 @@ def _add_train(commands: Any) -> None:
     train.add_argument("--epochs", type=int, help="default: the recipe's")
     train.add_argument("--phantoms", type=int, help="drawn pictures added to the training part; default: the recipe's")
     train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--licence", help="the terms of the weights, for the manifest")
     train.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     train.set_defaults(run=_train)
 
@@ -192,6 +193,7 @@ def _train(options: argparse.Namespace) -> None:
         options.epochs,
         options.phantoms,
         options.device,
+        options.licence,
     )
     print(f"{path}: use it with --weights")
 

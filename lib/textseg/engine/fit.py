@@ -15,7 +15,7 @@ from textseg.engine.weights import SHIPPED_VERSION, read_manifest, save_weights,
 from textseg.registry import ModelSpec
 
 CHOOSING_ROWS = 400  # validation rows scored after every epoch; the manifest gives all of them
-WEIGHTS_LICENCE = "non-commercial use with attribution, share-alike (CC BY-NC-SA), after the training data"
+UNSTATED = "not stated: the terms of the training data hold"
 logger = logging.getLogger(__name__)
 
 
@@ -29,10 +29,12 @@ def fit(
     epochs: int | None = None,
     phantoms: int | None = None,
     device: str = "cpu",
+    licence: str | None = None,
 ) -> Path:
     """Train a model on the rows of `data` marked train, choose on those marked valid; returns the weights file.
 
-    output: weights, manifest and checkpoints go there; called again it goes on where it was broken off.
+    output: weights, manifest and checkpoints go there; called again it goes on where it was broken off. licence: the
+    terms of the weights, for the manifest.
     """
     asked = {key: value for key, value in (("epochs", epochs), ("phantoms", phantoms)) if value is not None}
     recipe = replace(RECIPES[spec.recipe], **asked)
@@ -43,7 +45,8 @@ def fit(
         choosing = load_samples(validation[:CHOOSING_ROWS], spec.input_size)
         trained = train(spec, recipe, samples, choosing, output / "checkpoints", seed, device)
         path = output / f"{spec.name}.safetensors"
-        save_weights(trained.network, path, _manifest(spec, recipe, data, len(training), seed, trained))
+        manifest = _manifest(spec, recipe, data, len(training), seed, trained)
+        save_weights(trained.network, path, {**manifest, "licence": licence or UNSTATED})
         _add_validation(spec, path, validation)
     return path
 
@@ -61,7 +64,6 @@ def _manifest(spec: ModelSpec, recipe: Recipe, data: Path, rows: int, seed: int,
         "seed": seed,
         "seconds": round(trained.seconds),
         "epoch": trained.epoch,
-        "licence": WEIGHTS_LICENCE,
     }
 
 
