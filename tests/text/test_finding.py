@@ -134,3 +134,10 @@ def test_one_lung_denied_and_no_place_named_means_the_other_lung():
 def test_a_stored_value_of_the_wrong_kind_is_refused(change):
     with pytest.raises(DataError):
         Finding.from_json({**Finding().to_json(), **change})
+
+
+def test_both_lungs_denied_is_nothing_at_all():
+    both = Finding(absent_left=True, absent_right=True)
+    assert both.nothing and Finding(absent=True).nothing
+    assert not Finding(absent_left=True).nothing
+    assert eight_numbers(both) == (0.0,) * 8

@@ -79,7 +79,7 @@ class Predictor:
         watch = watch or Stopwatch()
         height, width = picture.slices.shape[-2:]
         masks = np.zeros((len(picture.slices), height, width), np.uint8)
-        if finding is not None and finding.absent:
+        if finding is not None and finding.nothing:
             return Prediction(masks, ("The prompt says that there is nothing: the mask is empty.",))
         finding, warnings = self._usable(picture, finding)
         for start in range(0, len(masks), BATCH):
@@ -99,7 +99,9 @@ class Predictor:
 
     @torch.inference_mode()
     def probabilities(self, features: list[Tensor], finding: Finding | None, bilateral: bool | None = None) -> Tensor:
-        """N x 1 x S x S probabilities of infection as the finding asks."""
+        """N x 1 x S x S probabilities of infection as the finding asks; zeros where it denies any."""
+        if finding is not None and finding.nothing:
+            return torch.zeros(len(features[0]), 1, self.spec.input_size, self.spec.input_size)
         return torch.sigmoid(self.network.segment(features, self._text(finding, bilateral))).cpu()
 
     def threshold_masks(

@@ -17,7 +17,7 @@ def eight_numbers(finding: Finding | None, bilateral: bool | None = None) -> tup
     """
     if finding is None or finding.anywhere:
         return NO_TEXT
-    if finding.absent:
+    if finding.nothing:
         return NOTHING
     picture = finding.located().mirrored()
     sides = int(bool(picture.left)) + int(bool(picture.right))

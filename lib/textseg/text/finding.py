@@ -56,6 +56,11 @@ class Finding:
         return not (self.left or self.right or self.absent or self.absent_left or self.absent_right)
 
     @property
+    def nothing(self) -> bool:
+        """True when any finding is denied, in the whole or in both lungs."""
+        return self.absent or (self.absent_left and self.absent_right)
+
+    @property
     def two_sided(self) -> bool:
         """True when both lungs are named."""
         return bool(self.left and self.right)

@@ -8,7 +8,7 @@ def canonical(finding: Finding | None) -> str:
     """One sentence for people, in patient sides. No text (None) gives the empty string."""
     if finding is None:
         return ""
-    if finding.absent or (finding.absent_left and finding.absent_right):
+    if finding.nothing:
         return "No pulmonary infection."
     if finding.anywhere:
         return "Pulmonary infection."
@@ -24,7 +24,7 @@ def short_name(finding: Finding | None) -> str:
     """A segment's name: short, ASCII, patient sides, for example "infection L lower, R upper (patient side)"."""
     if finding is None or finding.anywhere:
         return "infection anywhere"
-    if finding.absent or (finding.absent_left and finding.absent_right):
+    if finding.nothing:
         return "no infection"
     finding = finding.located()
     places = [f"{side[0].upper()} {'/'.join(_short_zones(zones))}" for side, zones in _sides(finding) if zones]
