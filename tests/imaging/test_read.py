@@ -21,7 +21,7 @@ CR_FILES = ("cr_chest_pa_jpeg8.dcm", "cr_chest_ap_jpeg8.dcm", "cr_chest_monochro
 
 
 def write_dicom(
-    path: Path, pixels: np.ndarray, bits: int, photometric: str = "MONOCHROME2", modality: str = "CR"
+    path: Path, pixels: np.ndarray, bits: int, photometric: str = "MONOCHROME2", modality: str = "CR", rows: str = "L"
 ) -> Path:
     """A minimal uncompressed DICOM file with `bits` bits stored."""
     meta = FileMetaDataset()
@@ -32,7 +32,7 @@ def write_dicom(
     data.is_little_endian, data.is_implicit_VR = True, False
     data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
-    data.Modality, data.PatientOrientation = modality, ["L", "F"]
+    data.Modality, data.PatientOrientation = modality, [rows, "F"]
     data.Rows, data.Columns = pixels.shape
     data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, photometric, 0
     data.BitsAllocated, data.BitsStored, data.HighBit = pixels.itemsize * 8, bits, bits - 1

@@ -112,21 +112,30 @@ def _read_itk(path: Path) -> sitk.Image:
     reader.ReadImageInformation()
     _check_size(reader.GetSize(), path)
     if suffix_of(path) in DICOM_SUFFIXES:
-        _check_modality(reader, path)
+        _check_dicom(reader, path)
     image = reader.Execute()  # GDCM turns MONOCHROME1 round itself: bones come out bright
     if suffix_of(path) in NIFTI_SUFFIXES:
         _check_values(path)
     return image
 
 
-def _check_modality(reader: sitk.ImageFileReader, path: Path) -> None:
-    tag = "0008|0060"
-    modality = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
+def _check_dicom(reader: sitk.ImageFileReader, path: Path) -> None:
+    """Only radiographs, and none whose rows run towards the patient's right: their sides would be mistaken."""
+    modality, orientation = _tag(reader, "0008|0060"), _tag(reader, "0020|0020")
     if modality not in RADIOGRAPHS:
         raise PictureError(
             f"{path.name} is DICOM of modality {modality or 'unknown'}; "
             f"single files of {' and '.join(RADIOGRAPHS)} are supported."
         )
+    if orientation.upper().startswith("R"):
+        raise PictureError(
+            f"{path.name} is stored mirrored (PatientOrientation {orientation}), which is not supported yet. "
+            "Export it in standard display, the patient's right on the picture's left."
+        )
+
+
+def _tag(reader: sitk.ImageFileReader, tag: str) -> str:
+    return reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
 
 
 def _check_values(path: Path) -> None:
