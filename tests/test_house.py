@@ -1,4 +1,4 @@
-"""The house rules that a reader relies on: who imports whom, what the registry and the command line load, how long a file gets."""
+"""The house rules that a reader relies on: who imports whom, what a quick start may load, how long a file gets."""
 
 import ast
 import json
