@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textseg.errors import DataError
+from textseg.imaging.picture import MODALITIES
 from textseg.imaging.read import SUFFIXES
+from textseg.text.prompt import LATERALITIES
 
 TABLE = "prompts.csv"
 
@@ -24,6 +26,12 @@ class PromptRow:
     patient: str = ""
     modality: str = ""
     columns: Mapping[str, str] | None = None
+
+    @classmethod
+    def of(cls, columns: Mapping[str, str]) -> "PromptRow":
+        """A row from everything that its line says."""
+        known = {key: columns.get(key, "").strip() for key in ("prompt", "laterality", "patient", "modality")}
+        return cls(**known, columns=columns)
 
 
 def read_prompts(path: Path) -> dict[str, PromptRow]:
@@ -54,15 +62,13 @@ def _rows(table: csv.DictReader, path: Path) -> dict[str, PromptRow]:
         image = picture_id((row.get("image") or "").strip())
         if image in rows:
             raise DataError(f"{path.name}, line {table.line_num}: {image} is named twice. Keep one row for a picture.")
-        values = {key: (row.get(key) or "").strip() for key in ("prompt", "laterality", "patient", "modality")}
-        _check(values, path, table.line_num)
-        rows[image] = PromptRow(**values, columns={key: value or "" for key, value in row.items() if key})
+        rows[image] = PromptRow.of({key: value or "" for key, value in row.items() if key})
+        _check(rows[image], path, table.line_num)
     return rows
 
 
-def _check(values: dict[str, str], path: Path, line: int) -> None:
-    for column, allowed in (("laterality", ("patient", "picture")), ("modality", ("xray", "ct"))):
-        if values[column] and values[column] not in allowed:
-            raise DataError(
-                f"{path.name}, line {line}: {column} is {' or '.join(allowed)}, not {values[column]!r}. Correct it."
-            )
+def _check(row: PromptRow, path: Path, line: int) -> None:
+    for column, allowed in (("laterality", LATERALITIES), ("modality", MODALITIES)):
+        value = getattr(row, column)
+        if value and value not in allowed:
+            raise DataError(f"{path.name}, line {line}: {column} is {' or '.join(allowed)}, not {value!r}. Correct it.")

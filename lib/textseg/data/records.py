@@ -89,8 +89,7 @@ def _rows(folder: Path, need: str | None) -> dict[str, PromptRow]:
         columns = {
             key: value for table in (labels, prompts) if stem in table for key, value in table[stem].columns.items()
         }
-        known = {key: columns.get(key, "").strip() for key in ("prompt", "laterality", "patient", "modality")}
-        merged[stem] = PromptRow(**known, columns=columns)
+        merged[stem] = PromptRow.of(columns)
     if need and not any(need in row.columns for row in merged.values()):
         raise DataError(f"{folder.name} has no column `{need}` in its tables; name another by --split-column.")
     return merged

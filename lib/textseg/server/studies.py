@@ -36,16 +36,15 @@ class Studies(LocalDatastore):
         that stem or when its kind is not supported.
         """
         check_picture_id(image_id)
-        named = [path for path in self.folder.glob(f"{_literal(image_id)}.*") if stem_of(path) == image_id]
-        pictures = sorted(path for path in named if path.is_file() and suffix_of(path) in SUFFIXES)
+        named = sorted(path for path in self.folder.glob(f"{_literal(image_id)}.*") if path.is_file())
+        pictures = [path for path in named if stem_of(path) == image_id and suffix_of(path) in SUFFIXES]
         if len(pictures) > 1:
             names = " and ".join(path.name for path in pictures)
             raise PictureError(f"{names} have one name, {image_id}. Rename one of them, then refresh.")
         if pictures:
             return pictures[0]
-        others = sorted(path for path in self.folder.glob(f"{_literal(image_id)}.*") if path.is_file())
-        if others:
-            _check_kind(others[0])
+        if named:
+            _check_kind(named[0])
         raise PictureNotFound(f"There is no picture {shown(image_id)} in the studies. Refresh the list of pictures.")
 
     def prompt_row(self, image_id: str) -> PromptRow | None:
