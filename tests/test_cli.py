@@ -220,4 +220,4 @@ def test_train_refuses_bad_input_before_it_reads_data(tmp_path, capsys):
 def test_samples_are_written_and_named(tmp_path, capsys):
     assert main(["samples", "studies"]) == 0
     paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(paths) == 6 and all(path.is_file() for path in paths) and Path("studies/prompts.csv").is_file()
+    assert len(paths) == 7 and all(path.exists() for path in paths) and Path("studies/prompts.csv").is_file()

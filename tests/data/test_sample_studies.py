@@ -7,11 +7,14 @@ import pytest
 import SimpleITK as sitk
 
 from textseg.data.prompts_table import picture_id, read_prompts
-from textseg.data.sample_studies import CT_NAME, MASKS, RADIOGRAPHS, write_sample_studies
-from textseg.imaging.read import SUFFIXES, read_mask, read_picture
+from textseg.data.sample_studies import CT_NAME, MASKS, RADIOGRAPHS, SERIES_NAME, write_sample_studies
+from textseg.imaging.kinds import SUFFIXES
+from textseg.imaging.labels import read_mask
+from textseg.imaging.read import read_picture
 from textseg.text.prompt import read_prompt
 
-NAMES = [*(drawing.name for drawing in RADIOGRAPHS), CT_NAME]
+NAMES = [*(drawing.name for drawing in RADIOGRAPHS), CT_NAME, SERIES_NAME]
+SLICES = {CT_NAME: 24, SERIES_NAME: 16}
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +29,16 @@ def mask_of(studies, name):
     return studies / MASKS / f"{picture_id(name)}.nii.gz"
 
 
+def picture_and_mask(studies, name):
+    picture = read_picture(studies / name)
+    return picture, read_mask(mask_of(studies, name), picture)
+
+
 def test_every_kind_of_file_is_among_them(studies):
-    suffixes = {"." + name.split(".", 1)[1] for name in NAMES}
-    assert suffixes == {".png", ".dcm", ".nii.gz"}
-    assert {path.name for path in studies.iterdir() if path.name.endswith(SUFFIXES)} == set(NAMES)
+    files = {name for name in NAMES if (studies / name).is_file()}
+    assert {"." + name.split(".", 1)[1] for name in files} == {".png", ".dcm", ".nii.gz"}
+    assert {path.name for path in studies.iterdir() if path.name.endswith(SUFFIXES)} == files
+    assert len(list((studies / SERIES_NAME).glob("*.dcm"))) == SLICES[SERIES_NAME]
 
 
 def test_names_differ_in_letters_so_that_slicer_does_not_stack_them():
@@ -39,9 +48,9 @@ def test_names_differ_in_letters_so_that_slicer_does_not_stack_them():
 @pytest.mark.parametrize("name", NAMES)
 def test_each_picture_can_be_read_and_has_its_modality(studies, name):
     picture = read_picture(studies / name)
-    assert picture.modality == ("ct" if name == CT_NAME else "xray")
+    assert picture.modality == ("ct" if name in SLICES else "xray")
     assert picture.sides_known and picture.warnings == ()
-    assert len(picture.slices) == (24 if name == CT_NAME else 1)
+    assert len(picture.slices) == SLICES.get(name, 1)
     assert picture.slices.std() > 0.1
 
 
@@ -49,10 +58,10 @@ def test_each_picture_can_be_read_and_has_its_modality(studies, name):
 def test_the_exact_mask_lies_on_the_pictures_grid(studies, name):
     picture, mask = read_picture(studies / name), sitk.ReadImage(str(mask_of(studies, name)))
     grid = picture.grid
-    assert mask.GetSize()[:2] == grid.GetSize()[:2] and read_mask(mask_of(studies, name)).shape == picture.slices.shape
+    assert mask.GetSize()[:2] == grid.size[:2]
     if mask.GetDimension() == 3:
-        assert mask.GetSpacing() == pytest.approx(grid.GetSpacing()) and mask.GetOrigin() == grid.GetOrigin()
-        assert mask.GetDirection() == grid.GetDirection()
+        assert mask.GetSpacing() == pytest.approx(grid.spacing) and mask.GetOrigin() == grid.origin
+        assert mask.GetDirection() == grid.direction
     assert set(np.unique(sitk.GetArrayFromImage(mask))) == {0, 1}
 
 
@@ -61,7 +70,7 @@ def test_the_sentence_read_in_patient_sides_names_the_marked_lungs(studies, name
     row = read_prompts(studies / "prompts.csv")[picture_id(name)]
     reading = read_prompt(row.prompt, "patient")
     assert reading.finding.unread == () and reading.warnings == ()
-    mask = read_mask(mask_of(studies, name))
+    _, mask = picture_and_mask(studies, name)
     middle = mask.shape[2] // 2
     marked = {"right": mask[..., :middle].any(), "left": mask[..., middle:].any()}
     assert marked == {"right": bool(reading.finding.right), "left": bool(reading.finding.left)}
@@ -72,7 +81,7 @@ def test_the_sentence_counts_the_marked_areas(studies, name):
     finding = read_prompt(read_prompts(studies / "prompts.csv")[picture_id(name)].prompt).finding
     count = sitk.ConnectedComponentImageFilter()
     count.FullyConnectedOn()
-    count.Execute(sitk.GetImageFromArray(read_mask(mask_of(studies, name))[0].astype(np.uint8)))
+    count.Execute(sitk.GetImageFromArray(picture_and_mask(studies, name)[1][0].astype(np.uint8)))
     assert finding.count == count.GetObjectCount()
 
 
@@ -85,7 +94,7 @@ def test_every_picture_has_its_row_and_the_table_names_the_modality(studies):
 
 
 def test_infection_is_marked_where_the_picture_is_brighter_than_the_lung(studies):
-    picture, mask = read_picture(studies / CT_NAME), read_mask(mask_of(studies, CT_NAME))
+    picture, mask = picture_and_mask(studies, CT_NAME)
     lung = picture.slices[12][(picture.slices[12] > 0.2) & (picture.slices[12] < 0.5)]
     assert picture.slices[mask].mean() > lung.mean() + 0.2
 

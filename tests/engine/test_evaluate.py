@@ -213,5 +213,5 @@ def test_both_empty_is_right_by_default_and_zero_by_the_papers_protocol(tmp_path
 def test_a_mask_of_another_size_is_refused(tmp_path):
     records = write_set(tmp_path / "set", WHERE)
     Image.fromarray(np.zeros((SIZE, SIZE + 1), np.uint8)).save(records[1].mask)
-    with pytest.raises(DataError, match=r"bravo\.png has another size than its picture bravo\.png"):
+    with pytest.raises(DataError, match=r"bravo\.png does not lie on its picture"):
         evaluate(ObedientPredictor(), records)

@@ -77,7 +77,7 @@ def test_the_manifest_keeps_what_was_said_and_adds_the_files_hash(stored):
 
 def test_a_predictor_takes_threshold_and_version_from_the_manifest(stored):
     write_manifest(stored, {**read_manifest(stored), "version": "v0042"})
-    predictor = Predictor(SPEC, weights=stored)
+    predictor = Predictor.load(SPEC, stored)
     assert (predictor.threshold, predictor.version) == (0.4, "v0042")
 
 
@@ -108,7 +108,7 @@ def test_half_a_file_is_found(stored):
 def test_a_missing_or_damaged_manifest_is_named(stored, text):
     manifest = stored.with_suffix(".json")
     manifest.unlink() if text is None else manifest.write_text(text)
-    for load in (lambda: load_network(SPEC, stored), lambda: Predictor(SPEC, weights=stored)):
+    for load in (lambda: load_network(SPEC, stored), lambda: Predictor.load(SPEC, stored)):
         with pytest.raises(WeightsMissing, match=r"manifest mine\.json is missing or damaged"):
             load()
 

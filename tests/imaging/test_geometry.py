@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from textseg.errors import OptionError
+from textseg.imaging.grid import Grid, View
+from textseg.imaging.labels import read_mask
 from textseg.imaging.picture import Picture
 from textseg.imaging.preprocess import mask_to_network, to_display, to_network
-from textseg.imaging.read import read_mask, read_picture
+from textseg.imaging.read import read_picture
+from textseg.imaging.window import Ramp
 from textseg.imaging.write import MASK_SUFFIXES, MASK_TYPES, write_mask, write_overlay
 
 AXES = itertools.permutations(("RL", "AP", "SI"))
@@ -148,7 +151,7 @@ def test_masks_are_true_where_the_file_is_above_zero(tmp_path):
     stored = np.zeros((30, 44), np.uint8)
     stored[3, 4:7] = 1, 128, 255
     Image.fromarray(stored).save(tmp_path / "mask.png")
-    mask = read_mask(tmp_path / "mask.png")
+    mask = read_mask(tmp_path / "mask.png", read_picture(png(tmp_path / "chest.png")))
     assert mask.dtype == bool and np.array_equal(mask[0], stored > 0)
 
 
@@ -158,7 +161,8 @@ def test_an_overlay_tints_only_the_mask_of_the_slice_that_has_most(tmp_path, nam
     slices[1] = 0.25
     masks = np.zeros((3, 30, 44), np.uint8)
     masks[0, 0, 0], masks[1, 5:12, 8:20] = 1, 1
-    picture = Picture(slices, sitk.Image(44, 30, 3, sitk.sitkUInt8), "LPS", "ct")
+    grid = Grid.of(sitk.Image(44, 30, 3, sitk.sitkUInt8))
+    picture = Picture(slices, Ramp(0, 1), grid, View("LPS", "LPS"), "ct")
     write_overlay(picture, masks, tmp_path / name)
     written = Image.open(tmp_path / name)
     assert (written.format, written.mode, written.size) == ("PNG", "RGB", (44, 30))

@@ -160,15 +160,14 @@ def test_real_radiographs_have_dark_lungs(shared, name):
     assert np.median(lung) + 0.1 < np.median(mediastinum)
 
 
-def test_a_colour_photograph_is_refused_and_a_coloured_mark_is_not(tmp_path):
+def test_colour_is_read_as_brightness_with_a_warning(tmp_path):
     colour = np.repeat(GREY[..., None], 3, axis=2)
     colour[:4, :10] = 255, 0, 0
     Image.fromarray(colour).save(tmp_path / "marked.png")
-    assert "coloured marks" in read_picture(tmp_path / "marked.png").warnings[0]
-    colour[:, : WIDTH // 2] = 40, 180, 60
-    Image.fromarray(colour).save(tmp_path / "holiday.png")
-    with pytest.raises(PictureError, match=r"holiday\.png is a colour picture.*Give the grey original"):
-        read_picture(tmp_path / "holiday.png")
+    picture = read_picture(tmp_path / "marked.png")
+    assert "marked.png is in colour, or has coloured marks" in picture.warnings[0]
+    assert picture.slices[0, 0, 0] == pytest.approx(0.299, abs=0.01)
+    assert np.abs(picture.slices[0, 4:] - SHOWN[4:]).max() < 0.01
 
 
 def test_absent_and_empty_files_and_folders_are_refused(tmp_path):
@@ -178,14 +177,14 @@ def test_absent_and_empty_files_and_folders_are_refused(tmp_path):
     with pytest.raises(PictureError, match=r"nothing\.png is empty.*again"):
         read_picture(tmp_path / "nothing.png")
     (tmp_path / "series.dcm").mkdir()
-    with pytest.raises(PictureError, match=r"series\.dcm is a folder.*Give one file"):
+    with pytest.raises(PictureError, match=r"series\.dcm is a folder without DICOM files"):
         read_picture(tmp_path / "series.dcm")
 
 
 @pytest.mark.parametrize("name", ["chest.png", "chest.jpg", "chest.webp", "chest.nii", "chest.nii.gz", "chest.dcm"])
 def test_text_under_a_pictures_name_is_refused(tmp_path, name):
     (tmp_path / name).write_text("No pulmonary infection.\n" * 30)
-    with pytest.raises(PictureError, match=f"{name} cannot be read: it is damaged, or not what its name says"):
+    with pytest.raises(PictureError, match=f"{name} cannot be read: it is damaged"):
         read_picture(tmp_path / name)
 
 
@@ -206,18 +205,19 @@ def test_half_a_file_is_refused(tmp_path, name):
         read_picture(path)
 
 
-@pytest.mark.parametrize("name", ["chest.nrrd", "chest.tif", "chest.gif", "chest"])
+@pytest.mark.parametrize("name", ["chest.tif", "chest.gif", "chest"])
 def test_other_kinds_are_refused_with_the_supported_ones_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"anything")
     with pytest.raises(PictureError, match=rf"{name} is of a kind that is not supported.*\.png.*\.nii\.gz.*\.dcm"):
         read_picture(tmp_path / name)
 
 
-@pytest.mark.parametrize(("modality", "named"), [("CT", "CT"), ("US", "US"), ("", "unknown")])
-def test_dicom_of_another_modality_is_refused_with_its_name(tmp_path, modality, named):
+@pytest.mark.parametrize("modality", ["MR", "US", "SR"])
+def test_dicom_of_another_modality_is_refused_with_its_name_unless_it_is_insisted_on(tmp_path, modality):
     path = write_dicom(tmp_path / "slice.dcm", GREY, 8, modality=modality)
-    with pytest.raises(PictureError, match=rf"slice\.dcm is DICOM of modality {named}.*CR and DX"):
+    with pytest.raises(PictureError, match=rf"slice\.dcm is DICOM of modality {modality}; CR.*option modality"):
         read_picture(path)
+    assert read_picture(path, "ct").modality == "ct"
 
 
 def test_four_dimensions_are_refused(tmp_path):

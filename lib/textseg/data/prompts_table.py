@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textseg.errors import DataError
+from textseg.imaging.kinds import SUFFIXES
 from textseg.imaging.picture import MODALITIES
-from textseg.imaging.read import SUFFIXES
 from textseg.text.prompt import LATERALITIES
 
 TABLE = "prompts.csv"

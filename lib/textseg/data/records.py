@@ -8,9 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from textseg.data.prompts_table import TABLE, PromptRow, read_prompts
 from textseg.errors import DataError
-from textseg.imaging.read import SUFFIXES, stem_of, suffix_of
+from textseg.imaging.kinds import SUFFIXES, is_picture_name, stem_of
+from textseg.imaging.labels import read_mask
+from textseg.imaging.picture import Picture
+from textseg.imaging.read import read_picture
 from textseg.text.finding import Finding
 from textseg.text.prompt import read_prompt
 
@@ -19,7 +24,8 @@ from textseg.text.prompt import read_prompt
 class Record:
     """One picture with its mask and what was said of it.
 
-    finding: patient sides; None without a prompt. bilateral: as the sentence says, see `prompt.Reading`.
+    finding: patient sides; None without a prompt. bilateral: as the sentence says, see `prompt.Reading`. modality:
+    xray, ct, or "" where the tables do not say it.
     """
 
     name: str
@@ -29,6 +35,12 @@ class Record:
     finding: Finding | None
     bilateral: bool | None
     patient: str
+    modality: str = ""
+
+    def load(self) -> tuple[Picture, np.ndarray]:
+        """The picture, and its mask as N x H x W booleans on the displayed slices. Raises PictureError, DataError."""
+        picture = read_picture(self.image, hint=self.modality)
+        return picture, read_mask(self.mask, picture)
 
 
 @contextmanager
@@ -77,6 +89,7 @@ def _record(image: Path, mask: Path, row: PromptRow | None, laterality: str) -> 
         finding=reading.finding if reading else None,
         bilateral=reading.bilateral if reading else None,
         patient=row.patient if row else "",
+        modality=row.modality if row else "",
     )
 
 
@@ -104,7 +117,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         raise DataError(f"{folder.parent.name} has no folder {folder.name}/. It needs images/ and masks/.")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if suffix_of(path) not in SUFFIXES:
+        if not is_picture_name(path):
             continue
         if stem_of(path) in found:
             raise DataError(f"{folder.name}/ holds {found[stem_of(path)].name} and {path.name}: rename one of them.")

@@ -1,4 +1,4 @@
-"""Sample studies drawn by the project: chest X-rays (PNG, DICOM CR, NIfTI) and a CT volume, with exact masks.
+"""Sample studies drawn by the project: chest X-rays (PNG, DICOM CR, NIfTI), a CT volume and a CT series, with masks.
 
 The names differ in letters, not in digits: Slicer stacks pictures whose names differ by a number into one volume.
 """
@@ -9,16 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from PIL import Image
 
+from textseg.data.dicom_files import write_ct_series, write_radiograph
 from textseg.data.phantoms import Phantom, draw_ct_slice, draw_radiograph
 from textseg.text.finding import ZONES, Finding
 from textseg.text.sentence import canonical
 
 MASKS = "exact_masks"
-CR_STORAGE = "1.2.840.10008.5.1.4.1.1.1"
-UID_ROOT = "2.25."
 CT_SLICES, CT_SPACING = 24, (1.4, 1.4, 8.0)
 
 
@@ -40,6 +38,7 @@ RADIOGRAPHS = (
     Drawing("xray_echo.nii.gz", {"left": ("lower",), "right": ("lower",)}, seed=15),
 )
 CT_NAME = "ct_foxtrot.nii.gz"
+SERIES_NAME, SERIES_SLICES = "ct_golf", 16
 
 
 def write_sample_studies(folder: Path) -> list[Path]:
@@ -53,6 +52,8 @@ def write_sample_studies(folder: Path) -> list[Path]:
         prompts.append((drawing.name, canonical(phantom.finding), "xray"))
     _write_ct(folder)
     prompts.append((CT_NAME, canonical(Finding(left=ZONES, right=ZONES)), "ct"))
+    _write_series(folder)
+    prompts.append((SERIES_NAME, canonical(Finding(left=ZONES)), "ct"))
     with (folder / "prompts.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(("image", "prompt", "modality"))
@@ -62,7 +63,7 @@ def write_sample_studies(folder: Path) -> list[Path]:
 
 def _write_radiograph(path: Path, phantom: Phantom, seed: int) -> None:
     if path.suffix == ".dcm":
-        _write_cr(path, phantom.image, seed)
+        write_radiograph(path, phantom.image, str(seed))
     else:
         flat = path.suffix == ".png"
         image = sitk.GetImageFromArray(phantom.image if flat else phantom.image[None])
@@ -72,13 +73,26 @@ def _write_radiograph(path: Path, phantom: Phantom, seed: int) -> None:
 
 
 def _write_ct(folder: Path) -> None:
-    drawn = [draw_ct_slice(("left", "right"), i / (CT_SLICES - 1), seed=100 + i) for i in range(CT_SLICES)]
-    image = sitk.GetImageFromArray(np.stack([values for values, _ in drawn]))
+    values, masks = _drawn_ct(("left", "right"), CT_SLICES, seed=100)
+    image = sitk.GetImageFromArray(values)
     image.SetSpacing(CT_SPACING)
     image.SetOrigin((-180.0, -170.0, -95.0))
     sitk.WriteImage(image, str(folder / CT_NAME))
-    mask_path = folder / MASKS / CT_NAME
-    _write_mask(mask_path, folder / CT_NAME, np.stack([mask for _, mask in drawn]))
+    _write_mask(folder / MASKS / CT_NAME, folder / CT_NAME, masks)
+
+
+def _write_series(folder: Path) -> None:
+    values, masks = _drawn_ct(("left",), SERIES_SLICES, seed=200)
+    write_ct_series(folder / SERIES_NAME, values, CT_SPACING, SERIES_NAME)
+    image = sitk.GetImageFromArray(masks)
+    image.SetSpacing(CT_SPACING)
+    sitk.WriteImage(image, str(folder / MASKS / f"{SERIES_NAME}.nii.gz"), useCompression=True)
+
+
+def _drawn_ct(sides: tuple[str, ...], count: int, seed: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """Hounsfield units and masks, N x H x W, from the base of the lungs to the apex."""
+    drawn = [draw_ct_slice(sides, i / (count - 1), seed + i, size) for i in range(count)]
+    return np.stack([values for values, _ in drawn]), np.stack([mask for _, mask in drawn])
 
 
 def _write_mask(path: Path, picture: Path, masks: np.ndarray) -> None:
@@ -90,23 +104,16 @@ def _write_mask(path: Path, picture: Path, masks: np.ndarray) -> None:
     sitk.WriteImage(image, str(path), useCompression=True)
 
 
-def _write_cr(path: Path, image: np.ndarray, seed: int) -> None:
-    """A minimal DICOM CR, 12 bits stored, MONOCHROME2."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CR_STORAGE
-    meta.MediaStorageSOPInstanceUID = generate_uid(UID_ROOT, [f"textseg instance {seed}"])
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.is_little_endian, data.is_implicit_VR = True, False
-    data.SOPClassUID, data.SOPInstanceUID = CR_STORAGE, meta.MediaStorageSOPInstanceUID
-    data.StudyInstanceUID = generate_uid(UID_ROOT, [f"textseg study {seed}"])
-    data.SeriesInstanceUID = generate_uid(UID_ROOT, [f"textseg series {seed}"])
-    data.Modality, data.BodyPartExamined, data.ViewPosition = "CR", "CHEST", "PA"
-    data.PatientName, data.PatientID = "Phantom^Drawn", f"drawn-{seed}"
-    data.PatientOrientation = ["L", "F"]
-    data.Rows, data.Columns = image.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
-    data.ImagerPixelSpacing = [0.5, 0.5]
-    data.PixelData = (image.astype(np.uint16) * 16).tobytes()
-    data.save_as(str(path), write_like_original=False)
+def write_large_studies(folder: Path) -> list[Path]:
+    """Pictures of the size that hospitals have: a CR, a JPEG of 12 megapixels, a CT as NIfTI and as DICOM series."""
+    cr, jpeg = folder / "cr_2500x2000.dcm", folder / "jpeg_12_megapixels.jpg"
+    nifti, series = folder / "ct_70x512x512.nii.gz", folder / "ct_70x512x512_series"
+    image = draw_radiograph({"left": ("lower",)}, seed=21, size=1000).image
+    write_radiograph(cr, np.asarray(Image.fromarray(image).resize((2000, 2500))), "large")
+    Image.fromarray(image).resize((3464, 3464)).save(jpeg, quality=92)
+    values, _ = _drawn_ct(("left",), 70, seed=300, size=512)
+    volume = sitk.GetImageFromArray(values)
+    volume.SetSpacing((0.7, 0.7, 5.0))
+    sitk.WriteImage(volume, str(nifti))
+    write_ct_series(series, values, (0.7, 0.7, 5.0), "large")
+    return [cr, jpeg, nifti, series]

@@ -14,9 +14,7 @@ from textseg.data.augment import asked_half, other_half
 from textseg.data.records import Record
 from textseg.engine.metrics import Overlap, summary
 from textseg.engine.predictor import Predictor
-from textseg.errors import DataError
 from textseg.imaging.preprocess import mask_to_network, to_network
-from textseg.imaging.read import read_mask, read_picture
 from textseg.text.finding import Finding
 
 TEXTS = ("right", "none", "shuffled", "mirrored")
@@ -54,7 +52,7 @@ def evaluate(predictor: Predictor, records: list[Record], seed: int = 0, paper: 
     shuffled: the sentence of another row, by `seed`. mirrored: left and right changed. one_side: each two-sided row
     asked once per side (no count); share of the predicted pixels in that half of the picture (an empty mask: 0) and
     Dice against the mask cut to that half. paper: scored at the network's size, the mask resized, as the papers do;
-    else on the picture's own pixels. Raises DataError when a mask has another size than its picture.
+    else on the picture's own pixels. Raises DataError when a mask does not lie on its picture.
     """
     scores = Scores()
     others = _others(len(records), seed)
@@ -64,9 +62,7 @@ def evaluate(predictor: Predictor, records: list[Record], seed: int = 0, paper: 
 
 
 def _score(predictor: Predictor, record: Record, other: Record, scores: Scores, paper: bool) -> None:
-    picture, reference = read_picture(record.image), read_mask(record.mask)
-    if picture.slices.shape != reference.shape:
-        raise DataError(f"{record.mask.name} has another size than its picture {record.image.name}.")
+    picture, reference = record.load()
     size = predictor.spec.input_size
     features = predictor.encode(to_network(picture.slices, size))
     if paper:

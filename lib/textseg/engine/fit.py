@@ -69,6 +69,6 @@ def _manifest(spec: ModelSpec, recipe: Recipe, data: Path, rows: int, seed: int,
 
 def _add_validation(spec: ModelSpec, path: Path, validation: list[Record]) -> None:
     """Score the file as it is stored, on every validation row, and write the figures into its manifest."""
-    report = evaluate(Predictor(spec, weights=path), validation).report(paper=False)
+    report = evaluate(Predictor.load(spec, path), validation).report(paper=False)
     write_manifest(path, {**read_manifest(path), "metrics": {"validation": report}})
     logger.info("validation dice_image %.4f as stored", report["texts"]["right"]["dice_image"])

@@ -1,5 +1,6 @@
 """Picture and finding -> mask, by one loaded model. Keeps no state between calls; knows no HTTP."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from textseg.engine.weights import SHIPPED_VERSION, load_network, read_manifest
 from textseg.imaging.picture import CT, Picture
@@ -17,7 +18,9 @@ from textseg.registry import ModelSpec
 from textseg.text.eight_numbers import eight_numbers
 from textseg.text.finding import Finding
 
-BATCH = 8  # slices of a volume that go through the network together
+BATCH = 8  # slices of a volume that go through the network together: it bounds the memory that a volume takes
+TOLD = 64  # the log tells of every so many slices
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -45,17 +48,18 @@ class Prediction:
 
 
 class Predictor:
-    """One model of the registry, loaded and ready.
+    """One model of the registry, ready: its network, the threshold above which a pixel counts, its version."""
 
-    weights: another file than the shipped one. Raises WeightsMissing when it cannot be loaded.
-    """
+    def __init__(self, spec: ModelSpec, network: nn.Module, threshold: float, version: str, device: str) -> None:
+        self.spec, self.threshold, self.version, self.device = spec, threshold, version, device
+        self.network = network.to(device)
 
-    def __init__(self, spec: ModelSpec, device: str = "cpu", weights: Path | None = None) -> None:
-        self.spec, self.device = spec, device
-        self.manifest = read_manifest(weights or spec.weights_path)
-        self.threshold = float(self.manifest["threshold"])
-        self.version = str(self.manifest.get("version", SHIPPED_VERSION))
-        self.network = load_network(spec, weights).for_inference().to(device)
+    @classmethod
+    def load(cls, spec: ModelSpec, weights: Path | None = None, device: str = "cpu") -> "Predictor":
+        """From a weights file, the shipped one when None. Raises WeightsMissing when it cannot be loaded."""
+        manifest = read_manifest(weights or spec.weights_path)
+        network = load_network(spec, weights).for_inference()
+        return cls(spec, network, float(manifest["threshold"]), str(manifest.get("version", SHIPPED_VERSION)), device)
 
     def warm_up(self) -> None:
         """One empty picture through the network, so that the first user does not wait for it."""
@@ -77,19 +81,21 @@ class Predictor:
         everything gives an empty mask without asking the network.
         """
         watch = watch or Stopwatch()
-        height, width = picture.slices.shape[-2:]
-        masks = np.zeros((len(picture.slices), height, width), np.uint8)
+        count, height, width = picture.shape
+        masks = np.zeros(picture.shape, np.uint8)
         if finding is not None and finding.nothing:
             return Prediction(masks, ("The prompt says that there is nothing: the mask is empty.",))
         finding, warnings = self._usable(picture, finding)
-        for start in range(0, len(masks), BATCH):
+        for start in range(0, count, BATCH):
             part = slice(start, start + BATCH)
             with watch.measure("preprocess"):
-                inputs = to_network(picture.slices[part], self.spec.input_size)
+                inputs = to_network(picture.part(start, start + BATCH), self.spec.input_size)
             with watch.measure("network"):
                 probabilities = self.probabilities(self.encode(inputs), finding, bilateral)
             with watch.measure("postprocess"):
                 masks[part] = self.threshold_masks(probabilities, height, width, threshold)
+            if start // TOLD < (start + BATCH) // TOLD and start + BATCH < count:
+                logger.info("%s: slice %d of %d", self.spec.name, start + BATCH, count)
         return Prediction(masks, warnings)
 
     @torch.inference_mode()

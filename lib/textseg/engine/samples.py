@@ -12,7 +12,6 @@ from textseg.data.augment import Augment, AugmentSettings, Sample
 from textseg.data.phantoms import draw_radiograph, random_places
 from textseg.data.records import Record
 from textseg.imaging.preprocess import mask_to_network, to_network
-from textseg.imaging.read import read_mask, read_picture
 from textseg.text.eight_numbers import eight_numbers
 
 
@@ -70,8 +69,9 @@ class EpochSampler(Sampler):
 
 
 def _load(record: Record, size: int) -> Sample:
-    image = (to_network(read_picture(record.image).slices[:1], size)[0, 0] * 255).round().byte().numpy()
-    mask = mask_to_network(read_mask(record.mask)[:1], size)[0, 0].byte().numpy()
+    picture, masks = record.load()
+    image = (to_network(picture.part(0, 1), size)[0, 0] * 255).round().byte().numpy()
+    mask = mask_to_network(masks[:1], size)[0, 0].byte().numpy()
     return Sample(image, mask, record.finding, record.bilateral)
 
 

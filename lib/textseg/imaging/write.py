@@ -39,10 +39,15 @@ def write_new_mask(picture: Picture, masks: np.ndarray, folder: Path, suffix: st
     return path
 
 
+def write_label(picture: Picture, label: np.ndarray, path: Path) -> None:
+    """Write a label (z, y, x, as `read_label` gives it) on the picture's own grid."""
+    sitk.WriteImage(picture.grid.image(label), str(path), useCompression=True)
+
+
 def write_overlay(picture: Picture, masks: np.ndarray, path: Path) -> None:
     """Write the displayed picture with the mask tinted and outlined, as PNG; of a volume, the slice with most mask."""
     index = int(masks.reshape(len(masks), -1).sum(1).argmax())
-    grey, mask = picture.slices[index], masks[index] > 0
+    grey, mask = picture.part(index, index + 1)[0], masks[index] > 0
     colour = np.repeat((grey * 255).astype(np.uint8)[..., None], 3, axis=2)
     tinted = np.where(mask[..., None], colour * 0.7 + np.array(OUTLINE) * 0.3, colour)
     tinted[_edge(mask)] = OUTLINE

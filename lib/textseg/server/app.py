@@ -52,7 +52,7 @@ class TextSegApp(MONAILabelApp):
         """One task per model served, loaded and warmed up before the first request."""
         tasks = {}
         for spec in served_models(self.conf.get("models")):
-            predictor = Predictor(spec)
+            predictor = Predictor.load(spec)
             predictor.warm_up()
             tasks[spec.name] = TextSegInfer(predictor)
         return tasks

@@ -63,7 +63,7 @@ class TextSegInfer(InferTask):
             row = request.get("row")
             asked = which_text(options, row)
             with watch.measure("read"):
-                picture = read_picture(Path(request["image"]), (row.modality if row else "") or "auto")
+                picture = read_picture(request["image"], options.modality, row.modality if row else "")
             finding, bilateral = (asked.reading.finding, asked.reading.bilateral) if asked.reading else (None, None)
             prediction = self.predictor.predict(picture, finding, bilateral, options.threshold, watch)
             with watch.measure("write"):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from textseg.errors import OptionError
+from textseg.imaging.picture import MODALITIES
+from textseg.imaging.read import AUTO
 from textseg.imaging.write import MASK_SUFFIXES, MASK_TYPES
 from textseg.text.presets import PRESETS
 from textseg.text.prompt import LATERALITIES, check_laterality, shown
@@ -23,6 +25,7 @@ class InferOptions:
     prompt: object
     preset: object
     laterality: str
+    modality: str
     threshold: float
     suffix: str
     dtype: str
@@ -35,6 +38,7 @@ def infer_config(threshold: float) -> dict[str, Any]:
         "prompt": "",
         "preset": ["", *PRESETS],
         "laterality": list(LATERALITIES),
+        "modality": [AUTO, *MODALITIES],
         "threshold": threshold,
     }
 
@@ -48,6 +52,7 @@ def read_options(request: Mapping[str, Any], threshold: float) -> InferOptions:
         prompt=_resolved(request, "prompt", ""),
         preset=_resolved(request, "preset", ""),
         laterality=check_laterality(_resolved(request, "laterality", LATERALITIES[0]) or LATERALITIES[0]),
+        modality=_one_of("modality", _resolved(request, "modality", AUTO) or AUTO, (AUTO, *MODALITIES)),
         threshold=_threshold(_resolved(request, "threshold", threshold)),
         suffix=_one_of("result_extension", _resolved(request, "result_extension", DEFAULT_SUFFIX), MASK_SUFFIXES),
         dtype=_one_of("result_dtype", _resolved(request, "result_dtype", "uint8"), tuple(MASK_TYPES)),

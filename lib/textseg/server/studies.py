@@ -1,50 +1,68 @@
-"""The studies folder: which file a picture id means, and what prompts.csv says of it."""
+"""The studies folder: which file or series a picture id means, what prompts.csv says of it, and labels at the door."""
 
 import logging
+import tempfile
 from collections import Counter
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 from monailabel.datastore.local import LocalDatastore
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
 
 from textseg.data.prompts_table import TABLE, PromptRow, read_prompts
 from textseg.errors import PictureError, PictureNotFound
-from textseg.imaging.read import SUFFIXES, stem_of, suffix_of
+from textseg.imaging.kinds import SUFFIXES, check_kind, is_picture_name, stem_of, suffix_of
+from textseg.imaging.labels import read_label
+from textseg.imaging.read import read_picture
+from textseg.imaging.series import count_series
+from textseg.imaging.write import write_label
+from textseg.server.delivery import FOLDER, Delivery
 from textseg.server.http_errors import told_to_the_client
 from textseg.text.prompt import shown
 
 PATTERNS = tuple(f"*{written}" for suffix in SUFFIXES for written in (suffix, suffix.upper()))
+QUIET_SECONDS = 1.0  # a series is listed when nothing has been copied into the folder for so long
 logger = logging.getLogger(__name__)
 
 
 class Studies(LocalDatastore):
-    """MONAI Label's local datastore over the kinds of picture that are read here, with ids that stay in the folder."""
+    """MONAI Label's local datastore over the kinds of picture that are read here, with ids that stay in the folder.
+
+    A picture is a file in the folder, or a sub-folder that holds one DICOM series.
+    """
 
     def __init__(self, folder: str, auto_reload: bool, read_only: bool) -> None:
         self.folder = Path(folder)
+        self.delivery = Delivery(self.folder)
         self._table: tuple[float, dict[str, PromptRow]] = (-1.0, {})
+        self._series: dict[str, tuple[int, int]] = {}
         super().__init__(folder, extensions=PATTERNS, auto_reload=auto_reload, read_only=read_only)
-        for stem, files in Counter(stem_of(path) for path in self._pictures()).items():
-            if files > 1:
+        if auto_reload:
+            self._observer.schedule(_SeriesWatch(self), str(self.folder), recursive=True)
+        for name, pictures in Counter(_id_of(path) for path in self._pictures()).items():
+            if pictures > 1:
                 logger.warning(
-                    "%d pictures are called %s: none of them can be used until they are renamed", files, stem
+                    "%d pictures are called %s: none of them can be used until they are renamed", pictures, name
                 )
 
     def picture_path(self, image_id: object) -> Path:
-        """The file that a picture id means.
+        """The file or series folder that a picture id means.
 
-        Raises PictureNotFound for an unknown id or one that leads out of the folder, PictureError when two files have
-        that stem or when its kind is not supported.
+        Raises PictureNotFound for an unknown id or one that leads out of the folder, PictureError when two pictures
+        have that name or when its kind is not supported.
         """
         check_picture_id(image_id)
-        named = sorted(path for path in self.folder.glob(f"{_literal(image_id)}.*") if path.is_file())
-        pictures = [path for path in named if stem_of(path) == image_id and suffix_of(path) in SUFFIXES]
+        named = [*sorted(self.folder.glob(f"{_literal(image_id)}.*")), self.folder / image_id]
+        pictures = [path for path in named if self._may_be_meant(path) and _id_of(path) == image_id]
         if len(pictures) > 1:
             names = " and ".join(path.name for path in pictures)
             raise PictureError(f"{names} have one name, {image_id}. Rename one of them, then refresh.")
         if pictures:
             return pictures[0]
-        if named:
-            _check_kind(named[0])
+        for path in named:
+            if path.is_file():
+                check_kind(path)
         raise PictureNotFound(f"There is no picture {shown(image_id)} in the studies. Refresh the list of pictures.")
 
     def prompt_row(self, image_id: str) -> PromptRow | None:
@@ -57,15 +75,100 @@ class Studies(LocalDatastore):
             self._table = (changed, read_prompts(path))
         return self._table[1].get(image_id)
 
-    def add_image(self, image_id: str, image_filename: str, image_info: dict) -> str:
+    def deliver(self, image_id: object) -> Path:
+        """The file that a viewer opens for a picture. Raises as `picture_path`, and PictureError for a bad series."""
+        return self.delivery.make(self.picture_path(image_id))
+
+    def get_image_uri(self, image_id: str) -> str:
+        """The deliverable file as MONAI Label asks for it; "" for an unknown id."""
+        with told_to_the_client():
+            return str(self.deliver(image_id)) if image_id in self._datastore.objects else ""
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """What is known of a picture. `path` and `name`: its deliverable file; Slicer shows `PatientID` as the name."""
+        info = super().get_image_info(image_id)
+        if info and Path(info["path"]).exists():
+            path = self.delivery.path(Path(info["path"]))
+            info |= {"path": str(path), "name": path.name, "PatientID": image_id}
+        return info
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Pairs of picture and label file; a series as its deliverable file."""
+        pairs = super().datalist(full_path)
+        for pair in pairs:
+            if Path(pair["image"]).is_dir():
+                pair["image"] = str(self.delivery.make(Path(pair["image"])))
+        return pairs
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """An upload by a client: its id must stay in the folder, and its kind must be one that can be read."""
         with told_to_the_client():
             check_picture_id(image_id)
-            _check_kind(Path(image_filename))
+            check_kind(Path(image_filename))
         return super().add_image(image_id, image_filename, image_info)
 
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """A label by a client: laid on its picture's own grid before it is stored, or refused."""
+        with told_to_the_client(), tempfile.TemporaryDirectory(prefix="textseg-") as folder:
+            picture = read_picture(self.picture_path(image_id))
+            laid = Path(folder) / Path(label_filename).name
+            write_label(picture, read_label(label_filename, picture), laid)
+            return super().save_label(image_id, str(laid), label_tag, label_info)
+
     def _pictures(self) -> list[Path]:
-        return [path for path in self.folder.iterdir() if path.is_file() and suffix_of(path) in SUFFIXES]
+        return [path for path in self.folder.iterdir() if self._is_picture(path)]
+
+    def _is_picture(self, path: Path) -> bool:
+        """What is listed: a picture file, a folder with one series."""
+        return self._series_in(path) == 1 if path.is_dir() else path.is_file() and is_picture_name(path)
+
+    def _may_be_meant(self, path: Path) -> bool:
+        """What an id may name: also a folder with several series, which is refused in words when it is read."""
+        return self._is_picture(path) or (path.is_dir() and self._series_in(path) > 1)
+
+    def _series_in(self, folder: Path) -> int:
+        """How many DICOM series a sub-folder holds; counted again when a file was added or taken away."""
+        if folder.name.startswith(".") or folder.name == self._datastore.labels_dir:
+            return 0
+        changed = folder.stat().st_mtime_ns
+        if self._series.get(folder.name, (0, 0))[0] != changed:
+            count = count_series(folder)
+            if count > 1:
+                logger.warning("%s holds %d DICOM series: put each into a folder of its own", folder.name, count)
+            self._series[folder.name] = (changed, count)
+        return self._series[folder.name][1]
+
+    def _list_files(self, path: str, patterns: tuple[str, ...]) -> dict[str, str]:
+        """MONAI Label's listing of a folder; of the studies folder, with its series."""
+        if Path(path).resolve() != self.folder.resolve():
+            return super()._list_files(path, patterns)
+        return {picture.name: picture.name for picture in self._pictures()}
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        """A file name -> (picture id, what is left of the name); a series folder's whole name is its id."""
+        path = self.folder / file
+        if path.is_dir():
+            return file, ""
+        return file[: len(file) - len(suffix_of(path))], file[len(file) - len(suffix_of(path)) :]
+
+
+class _SeriesWatch(FileSystemEventHandler):
+    """Lists the studies anew when something in a sub-folder has changed, and only once for a whole series."""
+
+    def __init__(self, studies: Studies) -> None:
+        self._studies, self._timer = studies, Timer(0, lambda: None)
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Called by the watcher's thread for every change below the studies."""
+        place = Path(event.src_path).relative_to(self._studies.folder).parts
+        inside = len(place) == 2 or (len(place) == 1 and event.is_directory)
+        own = not place or place[0] == FOLDER or place[0] == self._studies._datastore.labels_dir
+        if own or not inside or event.event_type not in ("created", "deleted", "moved"):
+            return
+        self._timer.cancel()
+        self._timer = Timer(QUIET_SECONDS, self._studies.refresh)
+        self._timer.daemon = True
+        self._timer.start()
 
 
 def check_picture_id(image_id: object) -> None:
@@ -77,9 +180,8 @@ def check_picture_id(image_id: object) -> None:
         )
 
 
-def _check_kind(path: Path) -> None:
-    if suffix_of(path) not in SUFFIXES:
-        raise PictureError(f"{path.name} is of a kind not supported yet. Supported: {', '.join(SUFFIXES)}.")
+def _id_of(path: Path) -> str:
+    return path.name if path.is_dir() else stem_of(path)
 
 
 def _literal(name: str) -> str:

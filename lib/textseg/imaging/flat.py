@@ -1,0 +1,61 @@
+"""Flat pictures: PNG, JPEG, WebP. They have no place in the patient and are taken to be in standard display."""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from PIL import Image
+
+from textseg.errors import PictureError
+from textseg.imaging.decoded import Decoded, check_size, grey_of, pixels_of
+from textseg.imaging.grid import Grid
+from textseg.imaging.kinds import suffix_of
+
+FLAT_AXES = "LIP"  # a frontal view; an axial slice in standard display is stored the same way
+EXIF_ORIENTATION, UPRIGHT = 274, 1
+
+
+def decode_flat(path: Path) -> Decoded:
+    """Raises PictureError for a size out of bounds, RuntimeError, OSError or ValueError for a damaged file.
+
+    ITK reads PNG. Pillow reads what ITK does not (WebP, PNG of grey and alpha) and JPEG, where ITK fills the missing
+    half of a cut file with grey and says nothing.
+    """
+    if suffix_of(path) == ".png" and not _grey_with_alpha(path):
+        reader = _header(path)
+        check_size(path.name, reader.GetSize(), 2 * reader.GetNumberOfComponents())
+        pixels, grid, notes = pixels_of(reader.Execute()), Grid.of(reader), ()
+    else:
+        pixels, notes = _by_pillow(path)
+        grid = Grid.of(_header(path)) if suffix_of(path) in (".jpg", ".jpeg") else _plain_grid(pixels)
+    grey, warnings = grey_of(pixels, path.name)
+    return Decoded(grey, grid, FLAT_AXES, placed=False, warnings=notes + warnings)
+
+
+def _grey_with_alpha(path: Path) -> bool:
+    """A PNG that says colour type 4 in its header."""
+    with path.open("rb") as file:
+        return file.read(26)[25:] == b"\x04"
+
+
+def _header(path: Path) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
+
+
+def _by_pillow(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    try:
+        with Image.open(path) as opened:
+            check_size(path.name, opened.size, len(opened.getbands()))
+            turned = opened.getexif().get(EXIF_ORIENTATION, UPRIGHT)
+            pixels = np.asarray(opened.convert("L" if opened.mode in ("L", "1", "LA") else "RGB"))
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{path.name} has too many pixels. Make it smaller.") from error
+    note = f"{path.name} asks to be turned (EXIF orientation {turned}). It was read as it is stored: check the sides."
+    return pixels[None], (note,) if turned != UPRIGHT else ()
+
+
+def _plain_grid(pixels: np.ndarray) -> Grid:
+    return Grid((pixels.shape[2], pixels.shape[1], 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))

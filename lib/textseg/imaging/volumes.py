@@ -1,0 +1,72 @@
+"""NIfTI, NRRD and MetaImage: slices and volumes that say where they lie in the patient."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+
+from textseg.errors import PictureError
+from textseg.imaging.decoded import Decoded, check_grid, check_size, check_values, grey_of, pixels_of
+from textseg.imaging.grid import Grid
+from textseg.imaging.kinds import NIFTI_SUFFIXES, suffix_of
+
+# What ITK says of a geometry that it does not take -> what the user reads.
+REFUSALS = {
+    "Zero-valued spacing": "has a voxel spacing of zero",
+    "determinant is 0": "has a direction matrix that is singular",
+    "orthonormal": "has a direction matrix that is singular or sheared",
+}
+
+
+def decode_volume(path: Path) -> Decoded:
+    """Raises PictureError naming the fault; RuntimeError, OSError or ValueError for a damaged file."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        grid = _checked_grid(path, reader)
+        pixels = _nifti_pixels(path, grid) if suffix_of(path) in NIFTI_SUFFIXES else pixels_of(reader.Execute())
+    except RuntimeError as error:
+        for said, fault in REFUSALS.items():
+            if said in str(error):
+                raise PictureError(f"{path.name} {fault}. Export it anew.") from error
+        raise
+    grey, warnings = grey_of(pixels, path.name)
+    check_values(path.name, grey)
+    return Decoded(grey, grid, grid.axes, warnings=warnings)
+
+
+def _checked_grid(path: Path, reader: sitk.ImageFileReader) -> Grid:
+    if reader.GetDimension() not in (2, 3):
+        raise PictureError(
+            f"{path.name} has {reader.GetDimension()} dimensions; a slice or a volume is supported. Export one of them."
+        )
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise PictureError(f"{path.name} holds complex values. Export it as a grey picture.")
+    check_size(path.name, reader.GetSize(), _bytes_per_pixel(reader))
+    grid = Grid.of(reader)
+    check_grid(path.name, grid)
+    return grid
+
+
+def _bytes_per_pixel(reader: sitk.ImageFileReader) -> int:
+    channels = reader.GetNumberOfComponents()
+    pixel = sitk.Image([1, 1], reader.GetPixelID(), channels if channels > 1 else 0)
+    return pixel.GetSizeOfPixelComponent() * channels
+
+
+def _nifti_pixels(path: Path, grid: Grid) -> np.ndarray:
+    """z, y, x by nibabel: ITK puts 0 for NaN and for the end of a cut file, and 1 for a spacing of zero."""
+    stored = nib.load(path)
+    with nib.openers.ImageOpener(path) as file:
+        spacing = type(stored.header).from_fileobj(file, check=False)["pixdim"][1:4]
+    if any(step == 0 and side > 1 for step, side in zip(spacing, grid.size, strict=True)):
+        raise PictureError(f"{path.name} has a voxel spacing of zero. Export it anew.")
+    proxy = stored.dataobj
+    plain = proxy.slope in (1, None) and proxy.inter in (0, None)
+    values = np.asarray(proxy.get_unscaled() if plain else np.asarray(proxy, dtype=np.float32))
+    if values.dtype.names:  # RGB or RGBA
+        values = np.stack([values[channel] for channel in values.dtype.names], -1)
+        return values.reshape(*grid.size, -1).transpose(2, 1, 0, 3)
+    return values.reshape(grid.size, order="F").T

@@ -1,0 +1,67 @@
+"""What a viewer gets of a picture: one file under a name of its own.
+
+A DICOM series is delivered as one NRRD. A single-slice file needs a folder of its own, and a name without digits,
+because Slicer (ITK's series grouping) opens files whose names differ only by a number as one volume, in the studies
+folder as well as in its download cache.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from textseg.imaging.kinds import stem_of, suffix_of
+from textseg.imaging.read import decode
+
+FOLDER = ".textseg"  # below the studies: what the server itself keeps there
+LETTERS = str.maketrans("0123456789", "abcdefghij")
+logger = logging.getLogger(__name__)
+
+
+class Delivery:
+    """The deliverable files of a studies folder; made when a picture is asked for, remade when it has changed."""
+
+    def __init__(self, studies: Path) -> None:
+        self.folder = studies / FOLDER / "delivered"
+
+    def path(self, picture: Path) -> Path:
+        """Where the deliverable file of a picture (file or series folder) lies, or would lie once it is made.
+
+        Its name is made of letters, and changes with the picture: a viewer's cache never gives out an older one.
+        """
+        key = "".join(_letters(byte) for byte in hashlib.sha256(_state(picture)).digest()[:6])
+        suffix = ".nrrd" if picture.is_dir() else suffix_of(picture)
+        stem = picture.name if picture.is_dir() else stem_of(picture)
+        readable = "".join(letter if letter.isalnum() else "_" for letter in stem.translate(LETTERS))
+        return self.folder / picture.name / key / f"{readable[:60]}_{key}{suffix}"
+
+    def make(self, picture: Path) -> Path:
+        """The deliverable file: a link to a file, a NRRD of a series. Raises PictureError for a series that is none."""
+        path = self.path(picture)
+        if path.exists():
+            return path
+        shutil.rmtree(path.parent.parent, ignore_errors=True)  # of an earlier state of the picture
+        path.parent.mkdir(parents=True)
+        draft = path.with_name(f"unfinished{path.suffix}")
+        if picture.is_dir():
+            decoded = decode(picture)
+            sitk.WriteImage(decoded.grid.image(decoded.pixels), str(draft))
+            logger.info("%s: %d DICOM files delivered as one NRRD", picture.name, decoded.grid.size[2])
+        else:
+            draft.symlink_to(os.path.relpath(picture.resolve(), path.parent.resolve()))
+        draft.replace(path)
+        return path
+
+
+def _letters(byte: int) -> str:
+    return chr(ord("a") + byte // 16) + chr(ord("a") + byte % 16)
+
+
+def _state(picture: Path) -> bytes:
+    """Where a picture lies, how large it is and when it was changed."""
+    files = sorted(picture.iterdir()) if picture.is_dir() else [picture]
+    lines = [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    return "\n".join(lines).encode()
