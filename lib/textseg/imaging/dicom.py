@@ -22,7 +22,7 @@ STORAGE = {  # SOP class, for files that leave the modality out
 PATIENT_DIRECTIONS = {"L": "L", "R": "R", "A": "A", "P": "P", "H": "S", "F": "I"}
 FRONTAL_VIEWS = ("", "AP", "PA")
 STANDARD = "LI"  # columns towards the patient's left, rows towards the feet
-WITHOUT_PIXELS = "holds no picture: it is DICOM without pixels. Give the image itself."
+WITHOUT_PIXELS = "holds no pixels: it is DICOM without a picture, or cut off. Give the image itself, or copy it again."
 PIXEL_DATA = b"\xe0\x7f\x10\x00"  # the tag (7FE0,0010), little endian
 
 
