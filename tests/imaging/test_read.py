@@ -201,7 +201,7 @@ def test_half_a_file_is_refused(tmp_path, name):
     else:
         Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(PictureError, match=f"{name} cannot be read"):
+    with pytest.raises(PictureError, match=f"{name} (cannot be read|is cut off)"):
         read_picture(path)
 
 

@@ -1,6 +1,6 @@
 """What comes out of a file before anything is decided about it, and the bounds that every file is held to."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,7 +19,7 @@ class Decoded:
     """The grey values of a file, z, y, x, with everything that the file itself says of them.
 
     axes: where x, y and z run to in the patient. modality: xray, ct or "" (unsaid). window: the file's own for an
-    X-ray. placed, sides_known, warnings: as in Picture.
+    X-ray. placed, sides_known, warnings: as in Picture. layers: how many different values a pixel has in the file.
     """
 
     pixels: np.ndarray
@@ -29,7 +29,8 @@ class Decoded:
     window: Window | None = None
     placed: bool = True
     sides_known: bool = True
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    layers: int = 1
 
 
 def check_size(name: str, size: tuple[int, ...], bytes_per_pixel: int = 1) -> None:

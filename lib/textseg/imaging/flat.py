@@ -29,7 +29,8 @@ def decode_flat(path: Path) -> Decoded:
         pixels, notes = _by_pillow(path)
         grid = Grid.of(_header(path)) if suffix_of(path) in (".jpg", ".jpeg") else _plain_grid(pixels)
     grey, warnings = grey_of(pixels, path.name)
-    return Decoded(grey, grid, FLAT_AXES, placed=False, warnings=notes + warnings)
+    layers = 1 if pixels.ndim == 3 or (pixels[..., :1] == pixels[..., :3]).all() else pixels.shape[-1]
+    return Decoded(grey, grid, FLAT_AXES, placed=False, warnings=notes + warnings, layers=layers)
 
 
 def _grey_with_alpha(path: Path) -> bool:

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import nibabel.orientations as orientations
 import numpy as np
+from numpy.typing import ArrayLike
 
 from textseg.errors import DataError
 from textseg.imaging.decoded import Decoded
 from textseg.imaging.grid import Grid
+from textseg.imaging.kinds import NIFTI_SUFFIXES, NRRD_SUFFIXES, suffix_of
 from textseg.imaging.picture import Picture
 from textseg.imaging.read import decode
 
+LABEL_SUFFIXES = (".png", *NIFTI_SUFFIXES, *NRRD_SUFFIXES)
+MAX_LABEL = 2**16 - 1
 NEAR = 0.1  # voxels by which a label's grid may miss the picture's
 LPS_IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 RAS_IDENTITY = (-1, 0, 0, 0, -1, 0, 0, 0, 1)
@@ -25,19 +29,16 @@ def read_label(path: str | os.PathLike[str], picture: Picture) -> np.ndarray:
     PictureError for an unreadable file, DataError where it holds no labels or fits neither way.
     """
     path = Path(path)
-    label = decode(path)
-    values = label.pixels
-    if values.min() < 0 or (values.dtype.kind == "f" and not np.array_equal(values, np.rint(values))):
-        raise DataError(f"{path.name} holds values that are no labels (fractions or negative). Send whole numbers.")
+    label = _decoded_label(path)
     laid = _by_geometry(label, picture)
     if laid is None and label.grid.size == picture.grid.size and _rewritten(label.grid, picture):
-        laid = values
+        laid = label.pixels
     if laid is None:
         raise DataError(
             f"{path.name} does not lie on its picture: {_told(label.grid)}, the picture {_told(picture.grid)}. "
             "Export the label on the picture's own grid."
         )
-    return laid.astype(np.uint8 if laid.max() < 256 else np.uint32)
+    return laid.astype(np.uint8 if laid.max() < 256 else np.uint16)
 
 
 def read_mask(path: str | os.PathLike[str], picture: Picture) -> np.ndarray:
@@ -46,6 +47,21 @@ def read_mask(path: str | os.PathLike[str], picture: Picture) -> np.ndarray:
     Raises as `read_label` does.
     """
     return picture.view.displayed(read_label(path, picture)) > 0
+
+
+def _decoded_label(path: Path) -> Decoded:
+    """A file of one layer of whole numbers from 0 to 65535. Raises PictureError, DataError."""
+    if path.is_file() and suffix_of(path) not in LABEL_SUFFIXES:
+        raise DataError(f"{path.name} cannot be a label. Save it as one of {', '.join(LABEL_SUFFIXES)}.")
+    label = decode(path)
+    values = label.pixels
+    if label.layers > 1:
+        raise DataError(f"{path.name} has {label.layers} layers or colours. Save one layer of whole numbers.")
+    if values.min() < 0 or values.max() > MAX_LABEL or not np.array_equal(values, np.rint(values)):
+        raise DataError(
+            f"{path.name} holds values that are no labels: whole numbers from 0 to {MAX_LABEL}. Export it anew."
+        )
+    return label
 
 
 def _by_geometry(label: Decoded, picture: Picture) -> np.ndarray | None:
@@ -90,15 +106,19 @@ def _pasted(label: np.ndarray, low: np.ndarray, size: np.ndarray) -> np.ndarray 
 def _rewritten(label: Grid, picture: Picture) -> bool:
     """True for a geometry that a viewer puts in the place of the picture's own without moving a voxel.
 
-    A picture that says nothing of its place (PNG, JPEG, most radiographs) gets plain axes, named in LPS or in RAS,
-    and any spacing. Any picture may be opened centred: the same axes, with the middle of the volume as origin.
+    A picture that says nothing of its place (PNG, JPEG, most radiographs) gets plain axes at the origin, in LPS or in
+    RAS, and any spacing. Any picture may be opened centred: the same axes, with the middle of the volume as origin.
     """
-    plain = any(np.allclose(label.direction, axes, atol=1e-3) for axes in (LPS_IDENTITY, RAS_IDENTITY))
-    if not picture.placed and plain:
-        return True
     middle = -(label.matrix @ (np.array(label.size) - 1)) / 2
-    same_axes = np.allclose(label.matrix, picture.grid.matrix, atol=1e-3 * min(label.spacing))
-    return same_axes and np.allclose(label.origin, middle, atol=min(label.spacing))
+    centred, at_zero = (_near(label.origin, place, NEAR * min(label.spacing)) for place in (middle, (0, 0, 0)))
+    lps, ras = (_near(label.direction, axes, 1e-3) for axes in (LPS_IDENTITY, RAS_IDENTITY))
+    if not picture.placed and _near(picture.grid.direction, LPS_IDENTITY, 1e-3):
+        return (lps and (at_zero or centred)) or (ras and at_zero)
+    return centred and _near(label.matrix, picture.grid.matrix, 1e-3 * min(label.spacing))
+
+
+def _near(values: ArrayLike, others: ArrayLike, distance: float) -> bool:
+    return np.allclose(values, others, rtol=0, atol=distance)
 
 
 def _told(grid: Grid) -> str:

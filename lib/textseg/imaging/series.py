@@ -1,5 +1,6 @@
 """DICOM series: a folder of slices that make one volume. What is half a series is refused by name."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from pydicom import Dataset, dcmread
 
 from textseg.errors import PictureError
 from textseg.imaging.decoded import Decoded, check_grid, check_size, check_values, pixels_of
-from textseg.imaging.dicom import check_header, decode_dicom, modality_of, read_header
+from textseg.imaging.dicom import decode_dicom
+from textseg.imaging.dicom_header import check_header, damaged_unless_read, modality_of, read_header
 from textseg.imaging.grid import Grid
 
 EVEN = 0.1  # how far a distance between slices may be from the usual one, as a share of it
@@ -40,23 +42,21 @@ def decode_series(folder: Path, asked: str = "") -> Decoded:
         raise PictureError(f"{folder.name} is a folder without DICOM files. Give a file, or a folder with one series.")
     if len(files) == 1:
         return decode_dicom(files[0], asked)
-    slices = [(path, read_header(path)) for path in files]
-    kinds = {_series(header) for _, header in slices}
-    if len(kinds) > 1:
-        raise PictureError(f"{folder.name} holds {len(kinds)} DICOM series. Put each into a folder of its own.")
-    for path, header in slices:
-        check_header(header, path.name, asked)
-    _check_alike(folder.name, slices)
-    slices = _in_order(folder.name, slices)
-    first = slices[0][1]
-    check_size(folder.name, (first.Columns, first.Rows, len(slices)), 4)
-    image = _read(folder.name, slices)
-    grid, pixels = Grid.of(image), pixels_of(image)
-    check_grid(folder.name, grid)
-    if pixels.ndim != 3:
-        raise PictureError(f"{folder.name} is a series in colour. Export it as grey.")
-    check_values(folder.name, pixels)
-    return Decoded(pixels, grid, grid.axes, modality_of(first))
+    with damaged_unless_read(folder.name):
+        slices = _headers(folder.name, files)
+        for path, header in slices:
+            _check_header(folder.name, header, path, asked)
+        _check_alike(folder.name, slices)
+        slices = _in_order(folder.name, slices)
+        first = slices[0][1]
+        check_size(folder.name, (first.Columns, first.Rows, len(slices)), 4)
+        image = _read(folder.name, slices)
+        grid, pixels = Grid.of(image), pixels_of(image)
+        check_grid(folder.name, grid)
+        if pixels.ndim != 3:
+            raise PictureError(f"{folder.name} is a series in colour. Export it as grey.")
+        check_values(folder.name, pixels)
+        return Decoded(pixels, grid, grid.axes, modality_of(first))
 
 
 def _begins_like_dicom(path: Path) -> bool:
@@ -66,6 +66,36 @@ def _begins_like_dicom(path: Path) -> bool:
 
 def _series(header: Dataset) -> str:
     return str(header.get("SeriesInstanceUID") or "")
+
+
+def _headers(name: str, files: list[Path]) -> Slices:
+    slices = []
+    for path in files:
+        with damaged_unless_read(f"{name}: {path.name}"):
+            slices.append((path, read_header(path)))
+    _check_one_series(name, slices)
+    return slices
+
+
+def _check_header(name: str, header: Dataset, path: Path, asked: str) -> None:
+    try:
+        check_header(header, path.name, asked)
+        del header.PixelData  # read to be measured; kept, it would be the whole volume once more
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from error
+
+
+def _check_one_series(name: str, slices: Slices) -> None:
+    files = Counter(_series(header) for _, header in slices)
+    if len(files) > 1:
+        first = {_series(header): (path, header) for path, header in reversed(slices)}
+        told = [
+            f"{header.get('SeriesDescription') or path.name} ({files[series]} files)"
+            for series, (path, header) in list(first.items())[:3]
+        ]
+        raise PictureError(
+            f"{name} holds {len(files)} DICOM series: {', '.join(told)}. Put each into a folder of its own."
+        )
 
 
 def _check_alike(name: str, slices: Slices) -> None:

@@ -34,7 +34,8 @@ def decode_volume(path: Path) -> Decoded:
         raise
     grey, warnings = grey_of(pixels, path.name)
     check_values(path.name, grey)
-    return Decoded(grey, grid, grid.axes, warnings=warnings)
+    layers = 1 if pixels.ndim == 3 else pixels.shape[-1]
+    return Decoded(grey, grid, grid.axes, placed=reader.GetDimension() == 3, warnings=warnings, layers=layers)
 
 
 def _checked_grid(path: Path, reader: sitk.ImageFileReader) -> Grid:

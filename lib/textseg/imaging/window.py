@@ -51,6 +51,11 @@ def window_for(pixels: np.ndarray, modality: str) -> Window:
 
 def percentile_window(pixels: np.ndarray) -> Ramp:
     """From the 0.5 to the 99.5 percentile; of a large picture, of evenly spaced pixels."""
-    step = max(1, int(np.sqrt(pixels.size / SAMPLED)))
-    low, high = np.percentile(pixels[..., ::step, ::step], PERCENTILES)
+    low, high = np.percentile(sampled(pixels, SAMPLED), PERCENTILES)
     return Ramp(float(low), float(high))
+
+
+def sampled(pixels: np.ndarray, count: int) -> np.ndarray:
+    """Evenly spaced pixels (N x H x W), at least `count` of them where there are as many."""
+    step = max(1, int(np.sqrt(pixels.size / count)))
+    return pixels[..., ::step, ::step]

@@ -7,8 +7,8 @@ folder as well as in its download cache.
 
 import hashlib
 import logging
-import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -43,16 +43,18 @@ class Delivery:
         path = self.path(picture)
         if path.exists():
             return path
-        shutil.rmtree(path.parent.parent, ignore_errors=True)  # of an earlier state of the picture
-        path.parent.mkdir(parents=True)
-        draft = path.with_name(f"unfinished{path.suffix}")
-        if picture.is_dir():
-            decoded = decode(picture)
-            sitk.WriteImage(decoded.grid.image(decoded.pixels), str(draft))
-            logger.info("%s: %d DICOM files delivered as one NRRD", picture.name, decoded.grid.size[2])
-        else:
-            draft.symlink_to(os.path.relpath(picture.resolve(), path.parent.resolve()))
-        draft.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as unfinished:
+            draft = Path(unfinished) / path.name
+            if picture.is_dir():
+                decoded = decode(picture)
+                sitk.WriteImage(decoded.grid.image(decoded.pixels), str(draft))
+                logger.info("%s: %d DICOM files delivered as one NRRD", picture.name, decoded.grid.size[2])
+            else:
+                draft.symlink_to(picture.resolve())
+            draft.replace(path)
+        for earlier in set(path.parent.parent.iterdir()) - {path.parent}:  # of an earlier state of the picture
+            shutil.rmtree(earlier, ignore_errors=True)
         return path
 
 
