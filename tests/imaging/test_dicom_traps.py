@@ -1,4 +1,4 @@
-"""DICOM headers that are damaged or unusual: shown as the standard says, or refused in words; nothing else is raised."""
+"""DICOM headers that are damaged or unusual: shown as the standard says, or refused in words, and nothing else."""
 
 import tempfile
 from pathlib import Path

@@ -1,11 +1,13 @@
 """What comes out of a file before anything is decided about it, and the bounds that every file is held to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
 
-from textseg.errors import PictureError
+from textseg.errors import PictureError, TextSegError
 from textseg.imaging.grid import Grid
 from textseg.imaging.window import Window
 
@@ -31,6 +33,19 @@ class Decoded:
     sides_known: bool = True
     warnings: tuple[str, ...] = ()
     layers: int = 1
+
+
+@contextmanager
+def damaged_unless_read(name: str) -> Iterator[None]:
+    """Whatever a library raises inside the `with` for a damaged file becomes a PictureError."""
+    try:
+        yield
+    except TextSegError:
+        raise
+    except Exception as error:  # damaged files make pydicom, nibabel and ITK raise nearly everything
+        raise PictureError(
+            f"{name} cannot be read: it is damaged, cut off, or not what its name says. Copy or export it again."
+        ) from error
 
 
 def check_size(name: str, size: tuple[int, ...], bytes_per_pixel: int = 1) -> None:

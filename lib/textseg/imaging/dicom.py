@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from pydicom import Dataset
 
 from textseg.imaging.decoded import Decoded, check_grid, check_values, grey_of, pixels_of
-from textseg.imaging.dicom_header import check_header, damaged_unless_read, modality_of, read_header
+from textseg.imaging.dicom_header import check_header, modality_of, read_header
 from textseg.imaging.grid import Grid
 from textseg.imaging.picture import CT
 from textseg.imaging.voi import stored_window
@@ -22,18 +22,18 @@ STANDARD = "LI"  # columns towards the patient's left, rows towards the feet
 def decode_dicom(path: Path, asked: str = "") -> Decoded:
     """One file with one picture. asked: the modality that the user insists on, or "".
 
-    Raises PictureError naming the fault.
+    Raises PictureError naming the fault, and anything for a damaged file.
     """
-    with damaged_unless_read(path.name):
-        header = read_header(path)
-        check_header(header, path.name, asked)
-        grid, pixels = _read(path)
-        grey, warnings = grey_of(pixels, path.name)
-        check_values(path.name, grey)
-        return _decoded(header, grey, grid, warnings)
+    header = read_header(path)
+    check_header(header, path.name, asked)
+    grid, pixels = read_pixels(path)
+    grey, warnings = grey_of(pixels, path.name)
+    check_values(path.name, grey)
+    return _decoded(header, grey, grid, warnings)
 
 
-def _read(path: Path) -> tuple[Grid, np.ndarray]:
+def read_pixels(path: Path) -> tuple[Grid, np.ndarray]:
+    """Grid and values (z, y, x, and channels where there are several) of one file. Raises for a damaged one."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO("GDCMImageIO")

@@ -1,13 +1,11 @@
 """What a DICOM file says before its pixels are decoded, and what is refused for it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from textseg.errors import PictureError, TextSegError
+from textseg.errors import PictureError
 from textseg.imaging.decoded import check_size
 from textseg.imaging.picture import CT, XRAY
 
@@ -20,19 +18,6 @@ STORAGE = {  # SOP class, for files that leave the modality out
 WITHOUT_PIXELS = "holds no pixels: it is DICOM without a picture, or cut off. Give the image itself, or copy it again."
 LARGE = 2**16  # bytes: longer elements, the pixels among them, are left in the file
 LEAST_SPACING = 1e-6  # mm
-
-
-@contextmanager
-def damaged_unless_read(name: str) -> Iterator[None]:
-    """Whatever pydicom or ITK raises inside the `with` for a damaged file becomes a PictureError."""
-    try:
-        yield
-    except TextSegError:
-        raise
-    except Exception as error:  # pydicom raises nearly everything, where a value is first asked for
-        raise PictureError(
-            f"{name} cannot be read: it is damaged, cut off, or not what its name says. Copy or export it again."
-        ) from error
 
 
 def read_header(path: Path) -> Dataset:

@@ -3,10 +3,8 @@
 import os
 from pathlib import Path
 
-import nibabel as nib
-
 from textseg.errors import OptionError, PictureError, PictureNotFound
-from textseg.imaging.decoded import Decoded
+from textseg.imaging.decoded import Decoded, damaged_unless_read
 from textseg.imaging.dicom import decode_dicom
 from textseg.imaging.flat import decode_flat
 from textseg.imaging.grid import View
@@ -60,13 +58,12 @@ def decode(path: Path, asked: str = "") -> Decoded:
     if not path.exists():
         raise PictureNotFound(f"There is no picture {path.name}. Refresh the list of pictures, or check the name.")
     if path.is_dir():
-        return decode_series(path, asked)
+        with damaged_unless_read(path.name):
+            return decode_series(path, asked)
     check_kind(path)
     if path.stat().st_size == 0:
         raise PictureError(f"{path.name} is empty (zero bytes). Copy or export it again.")
-    try:
+    with damaged_unless_read(path.name):
         if suffix_of(path) in DICOM_SUFFIXES:
             return decode_dicom(path, asked)
         return decode_flat(path) if suffix_of(path) in FLAT_SUFFIXES else decode_volume(path)
-    except (RuntimeError, OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError) as error:
-        raise PictureError(f"{path.name} cannot be read: it is damaged, or not what its name says.") from error

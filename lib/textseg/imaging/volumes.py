@@ -11,6 +11,9 @@ from textseg.imaging.decoded import Decoded, check_grid, check_size, check_value
 from textseg.imaging.grid import Grid
 from textseg.imaging.kinds import NIFTI_SUFFIXES, suffix_of
 
+LONGEST_HEADER = 2**20  # bytes
+NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # how the second version begins: the size of its header
+PLACES = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 # What ITK says of a geometry that it does not take -> what the user reads.
 REFUSALS = {
     "Zero-valued spacing": "has a voxel spacing of zero",
@@ -20,7 +23,11 @@ REFUSALS = {
 
 
 def decode_volume(path: Path) -> Decoded:
-    """Raises PictureError naming the fault; RuntimeError, OSError or ValueError for a damaged file."""
+    """Raises PictureError naming the fault, and anything for a damaged file."""
+    if suffix_of(path) in NIFTI_SUFFIXES:
+        _check_nifti_header(path)
+    else:
+        _check_whole(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -36,6 +43,36 @@ def decode_volume(path: Path) -> Decoded:
     check_values(path.name, grey)
     layers = 1 if pixels.ndim == 3 else pixels.shape[-1]
     return Decoded(grey, grid, grid.axes, placed=reader.GetDimension() == 3, warnings=warnings, layers=layers)
+
+
+def _check_whole(path: Path) -> None:
+    """NRRD and MetaImage may name another file of this machine as their pixels: an upload must not reach it."""
+    with path.open("rb") as file:
+        lines = file.read(LONGEST_HEADER).lower().split(b"\n")
+    for line in lines:
+        key, _, value = (part.strip() for part in line.replace(b"=", b":").partition(b":"))
+        if key in (b"data file", b"datafile") or (key == b"elementdatafile" and value != b"local"):
+            raise PictureError(f"{path.name} keeps its pixels in another file. Save it as one file.")
+        if not line.strip() or key == b"elementdatafile":
+            return
+
+
+def _check_nifti_header(path: Path) -> None:
+    """ITK puts 1 for a spacing of zero or NaN; nibabel would load any amount of text before the pixels."""
+    with nib.openers.ImageOpener(path) as file:
+        kind = nib.Nifti2Header if file.read(4)[:4] in NIFTI2 else nib.Nifti1Header
+    with nib.openers.ImageOpener(path) as file:
+        header = kind.from_fileobj(file, check=False)
+    axes = int(np.clip(header["dim"][0], 1, 3))
+    spacing, sides = header["pixdim"][1 : axes + 1], header["dim"][1 : axes + 1]
+    geometry = [*spacing, *(header[name] for name in PLACES)] if header["qform_code"] else [*spacing]
+    geometry += [*header["srow_x"], *header["srow_y"], *header["srow_z"]] if header["sform_code"] else []
+    if not np.isfinite(np.array(geometry, float)).all():
+        raise PictureError(f"{path.name} has a geometry with values that are no numbers. Export it anew.")
+    if any(step == 0 and side > 1 for step, side in zip(spacing, sides, strict=True)):
+        raise PictureError(f"{path.name} has a voxel spacing of zero. Export it anew.")
+    if not 0 <= float(header["vox_offset"]) <= LONGEST_HEADER:
+        raise PictureError(f"{path.name} cannot be read: its header is damaged, or far too long. Export it anew.")
 
 
 def _checked_grid(path: Path, reader: sitk.ImageFileReader) -> Grid:
@@ -58,16 +95,13 @@ def _bytes_per_pixel(reader: sitk.ImageFileReader) -> int:
 
 
 def _nifti_pixels(path: Path, grid: Grid) -> np.ndarray:
-    """z, y, x by nibabel: ITK puts 0 for NaN and for the end of a cut file, and 1 for a spacing of zero."""
-    stored = nib.load(path)
-    with nib.openers.ImageOpener(path) as file:
-        spacing = type(stored.header).from_fileobj(file, check=False)["pixdim"][1:4]
-    if any(step == 0 and side > 1 for step, side in zip(spacing, grid.size, strict=True)):
-        raise PictureError(f"{path.name} has a voxel spacing of zero. Export it anew.")
-    proxy = stored.dataobj
+    """z, y, x by nibabel: ITK puts 0 for NaN and for the end of a cut file."""
+    proxy = nib.load(path).dataobj
     plain = proxy.slope in (1, None) and proxy.inter in (0, None)
     values = np.asarray(proxy.get_unscaled() if plain else np.asarray(proxy, dtype=np.float32))
     if values.dtype.names:  # RGB or RGBA
         values = np.stack([values[channel] for channel in values.dtype.names], -1)
         return values.reshape(*grid.size, -1).transpose(2, 1, 0, 3)
+    if values.size != np.prod(grid.size):
+        raise PictureError(f"{path.name} has several values per voxel. Export it as a grey picture.")
     return values.reshape(grid.size, order="F").T
