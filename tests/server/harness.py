@@ -1,5 +1,6 @@
 """A real server process on drawn studies, without network, and MONAI Label's own client."""
 
+import json
 import os
 import socket
 import subprocess
@@ -69,6 +70,30 @@ def start(studies: Path, conf: tuple[str, ...], folder: Path) -> Server:
     server = Server(f"http://127.0.0.1:{port}", studies, log, folder / "blocked.txt", process)
     _wait_until_ready(server)
     return server
+
+
+def three_dimensional(image: sitk.Image) -> sitk.Image:
+    """A flat picture as one slice."""
+    return image if image.GetDimension() == 3 else sitk.JoinSeries(image)
+
+
+def assert_same_grid(mask: sitk.Image, source: sitk.Image) -> None:
+    """The same size, spacing, origin and direction."""
+    assert mask.GetSize() == source.GetSize()
+    for got, wanted in (
+        (mask.GetSpacing(), source.GetSpacing()),
+        (mask.GetOrigin(), source.GetOrigin()),
+        (mask.GetDirection(), source.GetDirection()),
+    ):
+        assert got == pytest.approx(wanted, abs=1e-6)
+
+
+def assert_refused(server: Server, image: str, params: dict, said: str, remedy: str) -> None:
+    """A 4xx whose sentence names the fault and the remedy."""
+    answer = server.post(image, json.dumps(params))
+    assert 400 <= answer.status_code < 500, answer.text
+    assert said in answer.json()["detail"]
+    assert remedy in answer.json()["detail"]
 
 
 def _wait_until_ready(server: Server) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from harness import Server
+from harness import Server, assert_refused
 
 GOOD = "xray_alpha"
 
@@ -66,13 +66,6 @@ def test_a_picture_that_cannot_be_used_is_refused_in_words(bad: Server, image: s
 )
 def test_an_option_that_cannot_be_used_is_refused_in_words(bad: Server, params: dict, said: str, remedy: str) -> None:
     assert_refused(bad, GOOD, params, said, remedy)
-
-
-def assert_refused(server: Server, image: str, params: dict, said: str, remedy: str) -> None:
-    answer = server.post(image, json.dumps(params))
-    assert 400 <= answer.status_code < 500, answer.text
-    assert said in answer.json()["detail"]
-    assert remedy in answer.json()["detail"]
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones(bad: Server) -> None:

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from monailabel.client.client import MONAILabelClientException
 
-from harness import Server
+from harness import Server, assert_same_grid, three_dimensional
 from textseg.data.sample_studies import MASKS
 
 LEFT = "Unilateral pulmonary infection, one infected area, lower left lung"
@@ -22,10 +22,6 @@ def share_on_patients_left(mask: sitk.Image) -> float:
     pixels = sitk.GetArrayFromImage(mask)
     assert pixels.any(), "the mask is empty"
     return float(pixels[..., pixels.shape[-1] // 2 :].sum() / pixels.sum())
-
-
-def three_dimensional(image: sitk.Image) -> sitk.Image:
-    return image if image.GetDimension() == 3 else sitk.JoinSeries(image)
 
 
 @pytest.mark.parametrize("name", ["xray_alpha.png", "xray_bravo.png", "xray_delta.dcm", "xray_echo.nii.gz"])
@@ -42,16 +38,6 @@ def test_mask_of_a_volume_lies_on_the_volume(server: Server, tmp_path: Path) -> 
     assert next(iter(reply["label_names"])).startswith("[from CSV, CT unseen]")
     assert any("never seen CT" in warning for warning in reply["warnings"])
     assert any("only the sides" in warning for warning in reply["warnings"])
-
-
-def assert_same_grid(mask: sitk.Image, source: sitk.Image) -> None:
-    assert mask.GetSize() == source.GetSize()
-    for got, wanted in (
-        (mask.GetSpacing(), source.GetSpacing()),
-        (mask.GetOrigin(), source.GetOrigin()),
-        (mask.GetDirection(), source.GetDirection()),
-    ):
-        assert got == pytest.approx(wanted, abs=1e-6)
 
 
 def test_the_prompt_chooses_the_side(server: Server, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ folder as well as in its download cache.
 
 import hashlib
 import logging
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -35,7 +36,7 @@ class Delivery:
         key = "".join(_letters(byte) for byte in hashlib.sha256(_state(picture)).digest()[:6])
         suffix = ".nrrd" if picture.is_dir() else suffix_of(picture)
         stem = picture.name if picture.is_dir() else stem_of(picture)
-        readable = "".join(letter if letter.isalnum() else "_" for letter in stem.translate(LETTERS))
+        readable = re.sub("[^A-Za-z]", "_", stem.translate(LETTERS))
         return self.folder / picture.name / key / f"{readable[:60]}_{key}{suffix}"
 
     def make(self, picture: Path) -> Path:
@@ -43,8 +44,8 @@ class Delivery:
         path = self.path(picture)
         if path.exists():
             return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as unfinished:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as unfinished:
             draft = Path(unfinished) / path.name
             if picture.is_dir():
                 decoded = decode(picture)
@@ -52,10 +53,15 @@ class Delivery:
                 logger.info("%s: %d DICOM files delivered as one NRRD", picture.name, decoded.grid.size[2])
             else:
                 draft.symlink_to(picture.resolve())
+            path.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(path)
         for earlier in set(path.parent.parent.iterdir()) - {path.parent}:  # of an earlier state of the picture
             shutil.rmtree(earlier, ignore_errors=True)
         return path
+
+    def forget(self, picture: Path) -> None:
+        """Take away what was made of a picture."""
+        shutil.rmtree(self.folder / picture.name, ignore_errors=True)
 
 
 def _letters(byte: int) -> str:

@@ -1,17 +1,17 @@
 """The studies folder: which file or series a picture id means, what prompts.csv says of it, and labels at the door."""
 
 import logging
+import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 from monailabel.datastore.local import LocalDatastore
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from monailabel.interfaces.datastore import DefaultLabelTag
 
 from textseg.data.prompts_table import TABLE, PromptRow, read_prompts
-from textseg.errors import PictureError, PictureNotFound
+from textseg.errors import OptionError, PictureError, PictureNotFound
 from textseg.imaging.kinds import SUFFIXES, check_kind, is_picture_name, stem_of, suffix_of
 from textseg.imaging.labels import read_label
 from textseg.imaging.read import read_picture
@@ -19,10 +19,11 @@ from textseg.imaging.series import count_series
 from textseg.imaging.write import write_label
 from textseg.server.delivery import FOLDER, Delivery
 from textseg.server.http_errors import told_to_the_client
+from textseg.server.series_watch import SeriesWatch
 from textseg.text.prompt import shown
 
 PATTERNS = tuple(f"*{written}" for suffix in SUFFIXES for written in (suffix, suffix.upper()))
-QUIET_SECONDS = 1.0  # a series is listed when nothing has been copied into the folder for so long
+TAGS = (DefaultLabelTag.FINAL.value, DefaultLabelTag.ORIGINAL.value)
 logger = logging.getLogger(__name__)
 
 
@@ -37,9 +38,11 @@ class Studies(LocalDatastore):
         self.delivery = Delivery(self.folder)
         self._table: tuple[float, dict[str, PromptRow]] = (-1.0, {})
         self._series: dict[str, tuple[int, int]] = {}
+        self._unusable: dict[str, tuple[int, ...]] = {}
         super().__init__(folder, extensions=PATTERNS, auto_reload=auto_reload, read_only=read_only)
         if auto_reload:
-            self._observer.schedule(_SeriesWatch(self), str(self.folder), recursive=True)
+            watch = SeriesWatch(self.folder, (FOLDER, self._datastore.labels_dir), self.refresh)
+            self._observer.schedule(watch, str(self.folder), recursive=True)
         for name, pictures in Counter(_id_of(path) for path in self._pictures()).items():
             if pictures > 1:
                 logger.warning(
@@ -77,7 +80,11 @@ class Studies(LocalDatastore):
 
     def deliver(self, image_id: object) -> Path:
         """The file that a viewer opens for a picture. Raises as `picture_path`, and PictureError for a bad series."""
-        return self.delivery.make(self.picture_path(image_id))
+        try:
+            return self.delivery.make(self.picture_path(image_id))
+        except PictureError:
+            self._unusable[str(image_id)] = self._changed(str(image_id))
+            raise
 
     def get_image_uri(self, image_id: str) -> str:
         """The deliverable file as MONAI Label asks for it; "" for an unknown id."""
@@ -91,6 +98,11 @@ class Studies(LocalDatastore):
             path = self.delivery.path(Path(info["path"]))
             info |= {"path": str(path), "name": path.name, "PatientID": image_id}
         return info
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """What Next Sample chooses from: without a picture that could not be opened, until its folder changes."""
+        names = super().get_unlabeled_images(label_tag, labels)
+        return [name for name in names if self._unusable.get(name) != self._changed(name)]
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Pairs of picture and label file; a series as its deliverable file."""
@@ -110,10 +122,33 @@ class Studies(LocalDatastore):
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """A label by a client: laid on its picture's own grid before it is stored, or refused."""
         with told_to_the_client(), tempfile.TemporaryDirectory(prefix="textseg-") as folder:
+            check_tag(label_tag)
             picture = read_picture(self.picture_path(image_id))
-            laid = Path(folder) / Path(label_filename).name
-            write_label(picture, read_label(label_filename, picture), laid)
-            return super().save_label(image_id, str(laid), label_tag, label_info)
+            received = Path(folder) / f"label_of_{image_id}{suffix_of(Path(label_filename))}"
+            shutil.copy(label_filename, received)
+            laid = received.with_name(f"laid{suffix_of(received)}")
+            write_label(picture, read_label(received, picture), laid)
+            label_id = super().save_label(image_id, str(laid), label_tag, label_info)
+        self._remove_other_kinds(label_id, label_tag)
+        return label_id
+
+    def remove_image(self, image_id: str) -> None:
+        """Removes the picture and its labels, as MONAI Label does, and what was made of it for viewers."""
+        with told_to_the_client():
+            self.delivery.forget(self.picture_path(image_id))
+        super().remove_image(image_id)
+
+    def _remove_other_kinds(self, label_id: str, tag: str) -> None:
+        """An earlier label of another suffix would be listed in place of the new one, and ITK would read it for it."""
+        current = Path(self.get_label_uri(label_id, tag))
+        for path in current.parent.iterdir():
+            if path != current and is_picture_name(path) and stem_of(path) == label_id:
+                path.unlink()
+
+    def _changed(self, image_id: str) -> tuple[int, ...]:
+        """When a picture was added to the studies or taken away, and a file to its series."""
+        folders = (self.folder, self.folder / image_id)
+        return tuple(folder.stat().st_mtime_ns for folder in folders if folder.is_dir())
 
     def _pictures(self) -> list[Path]:
         return [path for path in self.folder.iterdir() if self._is_picture(path)]
@@ -131,12 +166,13 @@ class Studies(LocalDatastore):
         if folder.name.startswith(".") or folder.name == self._datastore.labels_dir:
             return 0
         changed = folder.stat().st_mtime_ns
-        if self._series.get(folder.name, (0, 0))[0] != changed:
+        known, count = self._series.get(folder.name, (0, 0))
+        if known != changed or not count:
             count = count_series(folder)
             if count > 1:
                 logger.warning("%s holds %d DICOM series: put each into a folder of its own", folder.name, count)
             self._series[folder.name] = (changed, count)
-        return self._series[folder.name][1]
+        return count
 
     def _list_files(self, path: str, patterns: tuple[str, ...]) -> dict[str, str]:
         """MONAI Label's listing of a folder; of the studies folder, with its series."""
@@ -152,25 +188,6 @@ class Studies(LocalDatastore):
         return file[: len(file) - len(suffix_of(path))], file[len(file) - len(suffix_of(path)) :]
 
 
-class _SeriesWatch(FileSystemEventHandler):
-    """Lists the studies anew when something in a sub-folder has changed, and only once for a whole series."""
-
-    def __init__(self, studies: Studies) -> None:
-        self._studies, self._timer = studies, Timer(0, lambda: None)
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Called by the watcher's thread for every change below the studies."""
-        place = Path(event.src_path).relative_to(self._studies.folder).parts
-        inside = len(place) == 2 or (len(place) == 1 and event.is_directory)
-        own = not place or place[0] == FOLDER or place[0] == self._studies._datastore.labels_dir
-        if own or not inside or event.event_type not in ("created", "deleted", "moved"):
-            return
-        self._timer.cancel()
-        self._timer = Timer(QUIET_SECONDS, self._studies.refresh)
-        self._timer.daemon = True
-        self._timer.start()
-
-
 def check_picture_id(image_id: object) -> None:
     """Raises PictureNotFound for an id that is no plain name: a path, a parent folder, control characters."""
     plain = isinstance(image_id, str) and 0 < len(image_id) <= 255 and image_id.isprintable()
@@ -178,6 +195,12 @@ def check_picture_id(image_id: object) -> None:
         raise PictureNotFound(
             f"{shown(image_id)} is no picture of these studies: give the name of a picture in the list, not a path."
         )
+
+
+def check_tag(tag: object) -> None:
+    """Raises OptionError for a label tag that MONAI Label does not know: it names a folder."""
+    if tag not in TAGS:
+        raise OptionError(f"A label's tag is one of {', '.join(TAGS)}, not {shown(tag)}.")
 
 
 def _id_of(path: Path) -> str:

@@ -1,0 +1,81 @@
+"""The studies folder as a datastore: tags stay in it, one label per picture, a bad picture holds nobody up."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+import SimpleITK as sitk
+from fastapi import HTTPException
+from PIL import Image
+
+from harness import Server
+from textseg.data.dicom_files import write_ct_series
+from textseg.server.studies import Studies
+
+VALUES = np.full((4, 24, 32), -900, np.int16)
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Studies:
+    """One PNG, one good series, one with a missing slice."""
+    Image.new("L", (32, 24), 90).save(tmp_path / "chest.png")
+    for name in ("whole", "gap"):
+        write_ct_series(tmp_path / name, VALUES, (1, 1, 2), name)
+    (tmp_path / "gap" / "slice_002.dcm").unlink()
+    return Studies(str(tmp_path), auto_reload=False, read_only=False)
+
+
+def write_label(path: Path, value: int) -> str:
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((1, 24, 32), value, np.uint8)), str(path))
+    return str(path)
+
+
+def test_pictures_and_series_are_listed(studies: Studies) -> None:
+    assert sorted(studies.list_images()) == ["chest", "gap", "whole"]
+
+
+def test_a_series_that_cannot_be_opened_is_left_out_until_it_changes(studies: Studies) -> None:
+    with pytest.raises(HTTPException) as refused:
+        studies.get_image_uri("gap")
+    assert "gap: slices are missing" in refused.value.detail
+    assert sorted(studies.get_unlabeled_images()) == ["chest", "whole"]
+    assert not (studies.delivery.folder / "gap").exists()
+    write_ct_series(studies.folder / "gap", VALUES, (1, 1, 2), "gap")
+    assert sorted(studies.get_unlabeled_images()) == ["chest", "gap", "whole"]
+    assert sitk.ReadImage(studies.get_image_uri("gap")).GetSize() == (32, 24, 4)
+
+
+def test_what_was_made_of_a_picture_goes_with_it(studies: Studies) -> None:
+    made = Path(studies.get_image_uri("chest"))
+    assert made.exists()
+    studies.remove_image("chest")
+    assert not made.parent.exists() and not (studies.folder / "chest.png").exists()
+
+
+def test_a_label_of_another_suffix_takes_the_place_of_the_earlier_one(studies: Studies, tmp_path: Path) -> None:
+    for value, suffix in enumerate((".nii", ".nii.gz", ".nrrd"), start=1):
+        studies.save_label("chest", write_label(tmp_path / f"label{suffix}", value), "final", {})
+        (stored,) = (studies.folder / "labels" / "final").iterdir()
+        assert stored.name == f"chest{suffix}" and sitk.ReadImage(str(stored))[0, 0, 0] == value
+        assert studies.get_label_uri("chest", "final") == str(stored)
+
+
+@pytest.mark.parametrize("tag", ["../../../escaped", "/tmp/escaped", "", "draft"])
+def test_a_tag_names_no_folder_of_its_own(server: Server, tmp_path: Path, tag: str) -> None:
+    label = write_label(tmp_path / "label.nii.gz", 1)
+    with Path(label).open("rb") as file:
+        url = f"{server.url}/datastore/label"
+        answer = requests.put(url, params={"image": "xray_alpha", "tag": tag}, files={"label": ("a.nii.gz", file)})
+    saved = server.post("xray_alpha", json.dumps({"save_label": True, "label_tag": tag or "../x"}))
+    assert saved.status_code == 422 and "tag is one of final, original" in saved.json()["detail"]
+    assert answer.status_code in (415, 422) and not list(tmp_path.parent.glob("**/escaped*"))
+
+
+def test_a_refused_label_is_told_by_its_pictures_name(studies: Studies, tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.Image(5, 6, 1, sitk.sitkUInt8), str(tmp_path / "tmp1234.nii.gz"))
+    with pytest.raises(HTTPException) as refused:
+        studies.save_label("chest", str(tmp_path / "tmp1234.nii.gz"), "final", {})
+    assert refused.value.status_code == 422
+    assert refused.value.detail.startswith("label_of_chest.nii.gz does not lie on its picture")
