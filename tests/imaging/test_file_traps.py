@@ -55,7 +55,7 @@ def test_a_slice_cut_off_in_its_header_is_named_and_does_not_break_the_listing(s
 
 def test_positions_that_are_no_numbers_are_refused(series):
     path = series / "slice_002.dcm"
-    path.write_bytes(path.read_bytes().replace(b"0\\0\\5.0 ", b"0\\0\\nan "))
+    path.write_bytes(path.read_bytes().replace(rb"0.0\0.0\5.0 ", rb"0.0\0.0\nan "))
     with pytest.raises(PictureError, match=r"series: slice_002\.dcm does not say where it lies"):
         read_picture(series)
 
