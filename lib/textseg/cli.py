@@ -1,4 +1,4 @@
-"""The command line: `textseg info | predict | evaluate | train | samples | bench`.
+"""The command line: `textseg info | read | predict | evaluate | train | samples | bench`.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 3 weights missing.
 What the commands do is in `commands`.
@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(parsers)
     _add_evaluate(parsers)
     _add_train(parsers)
+    _add_read(parsers)
     samples = parsers.add_parser("samples", help="write drawn sample studies into a folder")
     samples.add_argument("folder", type=Path)
     samples.set_defaults(run=commands.samples)
@@ -52,6 +53,16 @@ def _add_info(parsers: Any) -> None:
     info = parsers.add_parser("info", help="list the models and whether their weights are here")
     info.add_argument("--json", action="store_true")
     info.set_defaults(run=commands.info)
+
+
+def _add_read(parsers: Any) -> None:
+    read = parsers.add_parser("read", help="say how a prompt is understood")
+    what = read.add_mutually_exclusive_group(required=True)
+    what.add_argument("prompt", nargs="?")
+    what.add_argument("--file", type=Path, help="one prompt per line")
+    read.add_argument("--laterality", choices=("patient", "picture"), default="patient", help="whose sides it names")
+    read.add_argument("--json", action="store_true", help="one object per prompt, in patient sides")
+    read.set_defaults(run=commands.read)
 
 
 def _add_predict(parsers: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textseg import __version__
-from textseg.errors import DataError
+from textseg.errors import DataError, PromptError
 from textseg.registry import DEFAULT_MODEL, MODELS, model_spec, require_weights
 
 
@@ -124,10 +124,48 @@ def samples(options: argparse.Namespace) -> None:
         print(path)
 
 
-def bench(options: argparse.Namespace) -> None:
-    """Print how long reading takes, and how many times a plain ITK read that is."""
-    from textseg.engine.bench import time_reading
+def read(options: argparse.Namespace) -> None:
+    """Say how prompts are understood: one from the command line, or one per line of a file."""
+    prompts = _lines(options.file) if options.file else [options.prompt]
+    readings = [_told(prompt, options.laterality) for prompt in prompts]
+    for reading in readings:
+        if options.json:
+            print(json.dumps(reading, ensure_ascii=False))
+        elif reading["understood"]:
+            print(reading["canonical"], *reading["warnings"], sep="\n  ")
+        else:
+            print(f"textseg: {reading['warnings'][0]}", file=sys.stderr)
+    if not options.file and not readings[0]["understood"]:
+        raise SystemExit(PromptError.exit_code)
 
+
+def _told(prompt: str, laterality: str) -> dict[str, Any]:
+    """One prompt's Finding (patient sides), whether it was understood, warnings or refusal, canonical sentence."""
+    from textseg.text.finding import Finding
+    from textseg.text.prompt import read_prompt
+    from textseg.text.sentence import canonical
+
+    try:
+        reading = read_prompt(prompt, laterality)
+    except PromptError as error:
+        return {"prompt": prompt, "understood": False, "warnings": [str(error)], "canonical": "", **Finding().to_json()}
+    told = {"understood": True, "warnings": list(reading.warnings), "canonical": canonical(reading.finding)}
+    return {"prompt": prompt, **told, **reading.finding.to_json()}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no text in UTF-8 ({error}). Give a file with one prompt per line.") from error
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Print how long reading takes, and how many times a plain ITK read that is; and how long a prompt takes."""
+    from textseg.engine.bench import time_prompts, time_reading
+
+    for name, seconds in time_prompts(options.repeats).items():
+        print(f"{name:44} {1000 * seconds:>8.2f} ms")
     print(f"{'picture':26} {'to network input':>17} {'plain ITK read':>15} {'ratio':>6}   (seconds, medians)")
     for timing in time_reading(options.repeats):
         ratio = timing.ours / timing.plain

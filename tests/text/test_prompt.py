@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from textseg.errors import OptionError, PromptError
 from textseg.text.finding import ZONES, Finding
-from textseg.text.prompt import EXAMPLE, LATERALITIES, MAX_LENGTH, Reading, read_prompt
+from textseg.text.hints import EXAMPLE
+from textseg.text.prompt import LATERALITIES, MAX_LENGTH, Reading, read_prompt
 from textseg.text.vocabulary import NUMBERS, VOCABULARY
 
 NUMBER_COLUMNS = ("bilateral", "number", *(f"{side}_{zone}" for side in ("left", "right") for zone in ZONES))
@@ -70,9 +71,7 @@ def test_another_laterality_is_refused_with_the_choices():
         read_prompt("lower left lung", "viewer")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "   \n", "hello world", "42", "lower zone", ".,;", "lung", "\u80ba\u708e", "and of the"]
-)
+@pytest.mark.parametrize("text", ["", "   \n", "hello world", "42", "nil", ".,;", "lung", "\u80ba\u708e", "and of the"])
 def test_what_says_nothing_is_refused_with_an_example_and_the_words(text):
     with pytest.raises(PromptError) as refused:
         read_prompt(text)
@@ -110,20 +109,27 @@ def test_a_long_refused_prompt_is_cut_in_the_message():
 
 
 @pytest.mark.parametrize(
-    ("text", "word"),
+    ("text", "denied"),
     [
-        ("No infection in the left lung", "No"),
-        ("lower left lung without infection", "without"),
-        ("The right lung is clear", "clear"),
-        ("Normal left lung", "Normal"),
-        ("not the left lung", "not"),
-        ("pulmonary infection, none in the left lung", "none"),
+        ("No infection in the left lung", "left"),
+        ("The right lung is clear", "right"),
+        ("Normal left lung", "left"),
+        ("There isn't infection in the left lung", "left"),
+        ("withuot infection in the left lung", "left"),
+        ("infection never seen in the left lung", "left"),
     ],
 )
-def test_denials_are_refused_rather_than_read_as_their_opposite(text, word):
-    with pytest.raises(PromptError) as refused:
+def test_the_denial_of_one_lung_never_marks_it(text, denied):
+    other = "right" if denied == "left" else "left"
+    finding = read_prompt(text).finding
+    assert finding == Finding(**{f"absent_{denied}": True})
+    assert getattr(finding.located(), other) == ZONES and not getattr(finding.located(), denied)
+
+
+def test_the_denial_of_a_part_alone_is_refused_with_the_words():
+    text = "lower left lung without infection"
+    with pytest.raises(PromptError, match="denies something in a part of a lung") as refused:
         read_prompt(text)
-    assert f'"{word}"' in str(refused.value)
     assert text in str(refused.value)
 
 
@@ -133,18 +139,16 @@ def test_no_pulmonary_infection_is_absent(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["left", "infection on the left", "lower left and upper right lung", "left lower lung"]
+    ("text", "left", "right"),
+    [
+        ("infection on the left", ZONES, ()),
+        ("lower left and upper right lung", ("lower",), ("upper",)),
+        ("left lower lung", ("lower",), ()),
+        ("Upper and lower left lung", ("upper", "lower"), ()),
+    ],
 )
-def test_a_side_without_its_lung_is_refused(text):
-    with pytest.raises(PromptError, match="left lung") as refused:
-        read_prompt(text)
-    assert text in str(refused.value)
-
-
-def test_zone_words_that_and_clears_are_listed():
-    reading = read_prompt("Upper and lower left lung")
-    assert reading.finding == Finding(left=("lower",), unread=("Upper",))
-    assert any("Upper" in warning for warning in reading.warnings)
+def test_a_side_needs_no_lung_and_and_joins_zones(text, left, right):
+    assert read_prompt(text).finding == Finding(left=left, right=right)
 
 
 def test_the_word_zone_is_no_denial():
@@ -152,15 +156,18 @@ def test_the_word_zone_is_no_denial():
 
 
 def test_words_that_are_not_understood_are_listed_as_typed():
-    reading = read_prompt("Hazy opacities in the lower left lung")
-    assert reading.finding == Finding(left=("lower",), unread=("Hazy", "opacities"))
-    assert any("Hazy, opacities" in warning for warning in reading.warnings)
+    reading = read_prompt("Wobbly Blurgs opacities in the lower left lung")
+    assert reading.finding == Finding(left=("lower",), unread=("Wobbly", "Blurgs"))
+    assert any("Wobbly, Blurgs" in warning for warning in reading.warnings)
 
 
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
         ("Pulmonary infection", "anywhere"),
+        ("lower zone consolidation", "without a side"),
+        ("No consolidation. Patchy opacity in the right lower zone", "also denies"),
+        ("consolidation of the left lung, thoraks", "Not understood and not used: thoraks. Did you mean thorax"),
         ("Bilateral pulmonary infection, lower left lung", "says bilateral but names one lung"),
         ("Unilateral pulmonary infection, lower left lung and lower right lung", "says unilateral but names both"),
     ],
@@ -192,7 +199,7 @@ def test_any_text_is_read_or_refused(text, laterality):
     except PromptError as refused:
         assert str(refused)
     else:
-        assert len(numbers) == 8 and numbers[1] >= 1
+        assert len(numbers) == 8 and (numbers[1] >= 1 or not any(numbers))
 
 
 @given(st.text(st.characters(categories=("L", "N", "P", "S", "Z")), max_size=40))
@@ -206,22 +213,9 @@ def test_strange_words_beside_a_place_are_never_dropped(noise):
     assert all(word in text for word in finding.unread)
 
 
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        "Infection in a bright lung",
-        "There isn't infection in the left lung",
-        "Infection never seen in the left lung",
-        "withuot infection in the left lung",
-        "left-sided infection",
-    ],
-)
+@pytest.mark.parametrize("prompt", ["Infection in a bright lung", "Infection, tight lung", "a lift of infection"])
 def test_no_lung_is_read_from_a_word_that_only_looks_like_it(prompt):
-    try:
-        finding = read_prompt(prompt).finding
-    except PromptError:
-        return
-    assert finding.anywhere
+    assert read_prompt(prompt).finding.anywhere
 
 
 def test_a_misspelt_side_is_still_read():

@@ -50,8 +50,11 @@ class Prediction:
 class Predictor:
     """One model of the registry, ready: its network, the threshold above which a pixel counts, its version."""
 
-    def __init__(self, spec: ModelSpec, network: nn.Module, threshold: float, version: str, device: str) -> None:
+    def __init__(
+        self, spec: ModelSpec, network: nn.Module, threshold: float, version: str, device: str, verbatim: bool = False
+    ) -> None:
         self.spec, self.threshold, self.version, self.device = spec, threshold, version, device
+        self.verbatim = verbatim  # what the reader does not understand is no refusal for this model
         self.network = network.to(device)
 
     @classmethod
@@ -59,7 +62,9 @@ class Predictor:
         """From a weights file, the shipped one when None. Raises WeightsMissing when it cannot be loaded."""
         manifest = read_manifest(weights or spec.weights_path)
         network = load_network(spec, weights).for_inference()
-        return cls(spec, network, float(manifest["threshold"]), str(manifest.get("version", SHIPPED_VERSION)), device)
+        version = str(manifest.get("version", SHIPPED_VERSION))
+        verbatim = manifest.get("verbatim") is True
+        return cls(spec, network, float(manifest["threshold"]), version, device, verbatim)
 
     def warm_up(self) -> None:
         """One empty picture through the network, so that the first user does not wait for it."""

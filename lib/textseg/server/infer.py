@@ -61,7 +61,7 @@ class TextSegInfer(InferTask):
         with watch.measure("total"):
             options = read_options(request, self.predictor.threshold)
             row = request.get("row")
-            asked = which_text(options, row)
+            asked = which_text(options, row, self.predictor.verbatim)
             with watch.measure("read"):
                 picture = read_picture(request["image"], options.modality, row.modality if row else "")
             finding, bilateral = (asked.reading.finding, asked.reading.bilateral) if asked.reading else (None, None)
@@ -95,17 +95,17 @@ class TextSegInfer(InferTask):
         }
 
 
-def which_text(options: InferOptions, row: PromptRow | None) -> Asked:
+def which_text(options: InferOptions, row: PromptRow | None, verbatim: bool = False) -> Asked:
     """The prompt, else the preset (patient sides), else the picture's row in prompts.csv (its own laterality, else
-    patient), else none. Raises PromptError when the text that counts cannot be read.
+    patient), else none. verbatim: as in `read_prompt`. Raises PromptError when the text that counts cannot be read.
     """
     if check_text(options.prompt).strip():
-        return Asked(options.prompt, "typed", read_prompt(options.prompt, options.laterality))
+        return Asked(options.prompt, "typed", read_prompt(options.prompt, options.laterality, verbatim))
     if check_text(options.preset).strip():
-        return Asked(options.preset, "preset", read_prompt(options.preset))
+        return Asked(options.preset, "preset", read_prompt(options.preset, verbatim=verbatim))
     if row and row.prompt:
         try:
-            return Asked(row.prompt, "csv", read_prompt(row.prompt, row.laterality or "patient"))
+            return Asked(row.prompt, "csv", read_prompt(row.prompt, row.laterality or "patient", verbatim))
         except PromptError as error:
             raise PromptError(f"The picture's row in prompts.csv cannot be used. {error}") from error
     return Asked("", "none", None)

@@ -1,4 +1,7 @@
-"""Finding -> sentence, in the wording of the public annotation. The inverse of `prompt.read_prompt`."""
+"""Finding -> sentence: the canonical wording for people and for networks.
+
+The canonical sentence is that of the public annotation; `prompt.read_prompt` is its inverse.
+"""
 
 from textseg.text.finding import ZONES, Finding
 from textseg.text.vocabulary import NUMBER_WORDS
@@ -18,6 +21,14 @@ def canonical(finding: Finding | None) -> str:
     places = [f"{_zones(zones)} {side} lung" for side, zones in _sides(finding) if zones]
     lead = "Bilateral" if finding.two_sided else "Unilateral"
     return f"{lead} pulmonary infection, {areas}, {' and '.join(places)}."
+
+
+def picture_sentence(finding: Finding | None) -> str:
+    """What a network reads that was trained on QaTa-COV19 or MosMedData+: the same sentence in picture sides.
+
+    Both sets have one wording; they name the half of the picture as it is displayed, the patient's other side.
+    """
+    return canonical(finding.mirrored()) if finding else ""
 
 
 def short_name(finding: Finding | None) -> str:

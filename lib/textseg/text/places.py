@@ -1,0 +1,163 @@
+"""Where a clause says that something is: zones per lung, from words in the order in which people write them.
+
+right upper and middle lobes          base of the left lung            lower left lung and upper right lung
+right and left lower lobes            lower zones, right more than left          RLL, lingula, bibasal
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+from textseg.text.finding import ZONES
+from textseg.text.lexicon import PLACED, SHARED, SIDES, ZONE_WORDS
+from textseg.text.words import Word
+
+LEFT, RIGHT, BOTH = "left", "right", "both"
+Places = dict[str, set[str]]
+
+
+@dataclass
+class Part:
+    """One noun phrase: what it says of side and zones. joined: what stands before it, and or other.
+
+    whole: it names the organ itself (lung, hemithorax), not a lobe or a zone of it.
+    """
+
+    joined: str = "start"
+    side: str = ""
+    zones: list[str] = field(default_factory=list)
+    unit: str = ""
+    placed: Places = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.side or self.zones or self.placed)
+
+
+def places_of(words: list[Word], known: bool = False) -> tuple[Places, bool]:
+    """Zones per lung, and whether a zone was named without any side (both lungs are meant then).
+
+    known: earlier words have named places already, so that a comparison ("worse at the bases") adds nothing.
+    """
+    parts = _parts(words, known)
+    _share_sides(parts)
+    places: Places = {}
+    sideless = False
+    for part in parts:
+        for side, zones in part.placed.items():
+            places.setdefault(side, set()).update(zones)
+        if part.placed or part.empty:
+            continue
+        sideless |= not part.side
+        zones = set(part.zones) - {"all"} or set(ZONES)  # "the whole right upper lobe" is the upper lobe
+        for side in (LEFT, RIGHT) if part.side in (BOTH, "") else (part.side,):
+            places.setdefault(side, set()).update(zones)
+    if sideless and all(not part.side and part.zones == ["all"] for part in parts if not part.empty):
+        return {}, False  # "diffuse opacities": extent without a place
+    return places, sideless
+
+
+def _parts(words: list[Word], known: bool) -> list[Part]:
+    parts = [Part()]
+    for at, word in enumerate(words):
+        after = words[at + 1 :]
+        if word.kind == "more":
+            if not _goes_on_after(word, parts, after, known):
+                break
+        elif word.kind in ("and", "comma", "colon", "stop") or word.text == "with":
+            parts.append(Part(joined="and" if word.kind == "and" else "other"))
+        elif word.kind in ("strong", "weak", "unknown", "number", "other") and not parts[-1].empty:
+            if _belongs_to_another(word, words[at - 1], after) and not parts[-1].unit:
+                parts[-1] = Part(joined=parts[-1].joined)
+            parts.append(Part(joined="other"))
+        elif word.kind in ("placed", "side", "zone", "unit"):
+            _add(parts, word, segment=bool(after) and after[0].text.startswith("segment"))
+    return parts
+
+
+def _add(parts: list[Part], word: Word, segment: bool) -> None:
+    """Adds a word of place to the last part, or to a new one where the last is full."""
+    last = parts[-1]
+    if word.kind == "unit":
+        last.unit = word.text
+    elif word.kind == "placed":
+        _start_anew(parts, bool(last.placed or (last.side and last.zones)))
+        parts[-1] = Part(parts[-1].joined, placed={side: {zone} for side, zone in PLACED[word.text]})
+    elif word.kind == "side":
+        _start_anew(parts, bool(last.side or last.placed) and SIDES[word.text] != last.side)
+        parts[-1].side = SIDES[word.text]
+    elif not segment:
+        _start_anew(parts, bool(last.placed or (last.side and last.zones and last.unit)))
+        parts[-1].zones.append(ZONE_WORDS[word.text])
+
+
+def _belongs_to_another(word: Word, before: Word, after: list[Word]) -> bool:
+    """ "left hemiparesis", "lower thoracic spine": the side or zone of something else is no place of an infection."""
+    if before.kind not in ("side", "zone") or word.kind not in ("unknown", "other") or word.text in SHARED:
+        return False
+    if word.kind == "other":
+        return True
+    ends = ("strong", "weak", "other", "comma", "colon", "and", "of")
+    next_ = next((later.kind for later in after if later.kind in ends), "")
+    return next_ not in ("strong", "weak")
+
+
+def _goes_on_after(word: Word, parts: list[Part], after: list[Word], known: bool) -> bool:
+    """What a comparison does to the places: it adds none, but for the sides or lobes that are compared themselves."""
+    if parts[-1].placed and after and after[0].kind == "placed":  # RLL > LLL
+        parts.append(Part(joined="and"))
+        return True
+    if word.text in ("predominance", "predominant", "dominant") and (known or len(parts) > 1):
+        parts.pop()
+        parts.append(Part(joined="other"))
+        return True
+    if known:
+        parts[:] = [part for part in parts if part.zones or part.placed]
+        return False
+    if _compared_sides(parts, after):
+        parts[-1].side = BOTH
+        return False
+    return all(part.empty for part in parts)
+
+
+def _named_sides(parts: list[Part]) -> set[str]:
+    return {side for part in parts for side in (*part.placed, part.side) if side in (LEFT, RIGHT)}
+
+
+def _start_anew(parts: list[Part], full: bool) -> None:
+    if full:
+        parts.append(Part(joined="other"))
+
+
+def _compared_sides(parts: list[Part], after: list[Word]) -> bool:
+    """ "right more than left": both sides are involved."""
+    sides = [SIDES[word.text] for word in after[:4] if word.kind == "side"]
+    return bool(parts[-1].side in (LEFT, RIGHT) and not parts[-1].zones and sides and sides[0] != parts[-1].side)
+
+
+def _share_sides(parts: list[Part]) -> None:
+    """Fills what a part leaves to its neighbours."""
+    parts[:] = [part for part in parts if not part.empty]
+    for before, part in itertools.pairwise(parts):
+        if before.side and not before.zones and part.joined != "and" and set(part.placed) == {before.side}:
+            before.side = ""  # left lung: lingular consolidation
+    for at, part in enumerate(parts):
+        exact = [later for later in parts[at + 1 :] if later.placed or (later.side and later.zones)]
+        if part.side == BOTH and not part.zones and _named_sides(exact) == {LEFT, RIGHT}:
+            part.side = ""  # bilateral consolidation: right upper lobe and left lower lobe
+    parts[:] = [part for part in parts if not part.empty]
+    for at, part in enumerate(parts):
+        before = parts[at - 1] if at else None
+        after = next((later for later in parts[at + 1 :] if later.side or later.placed), None)
+        if part.side and not part.zones and not part.unit and after and after.joined == "and" and after.side:
+            part.zones, part.unit = list(after.zones), after.unit  # right and left lower lobes
+        elif part.zones and not part.side and not part.placed:
+            if part.zones == ["middle"] and part.unit.startswith("lobe"):
+                part.side = RIGHT  # the left lung has none
+            elif before and before.side and not before.zones and part.joined != "and":
+                before.zones, part.zones = part.zones, []  # right lung, lower zone
+            elif before and (before.side or before.placed):
+                part.side = before.side or "".join(before.placed if len(before.placed) == 1 else (BOTH,))
+            elif after and after.side and not after.zones and after.joined != "and":
+                part.side, after.side = after.side, ""  # lower zones, right more than left
+            elif after and after.side:
+                part.side = after.side
