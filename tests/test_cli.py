@@ -138,7 +138,7 @@ def test_the_picture_side_of_a_prompt_is_the_patients_other_side(chest, capsys):
     ("arguments", "message"),
     [
         (("gone.png",), "There is no picture gone.png"),
-        (("CHEST", "--prompt", "tumour of the breast"), 'This prompt was not understood: "tumour of the breast"'),
+        (("CHEST", "--prompt", "tumour of the breast"), "The models do not know tumour, breast; they segment infection"),
         (("CHEST", "--model", "unet"), "There is no model 'unet'"),
         (("CHEST", "-o", "mask.png"), "A mask is written as .nrrd"),
     ],
@@ -215,6 +215,32 @@ def test_train_refuses_bad_input_before_it_reads_data(tmp_path, capsys):
     errors = capsys.readouterr().err.splitlines()
     assert ["no model 'unet'" in errors[0], "--epochs" in errors[1], "gone.zip" in errors[2]] == [True] * 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_read_says_how_a_prompt_is_understood(capsys):
+    assert main(["read", "?RLL consolidation, left lung clear", "--json"]) == 0
+    reading = strict_json(capsys.readouterr().out)
+    assert reading["understood"] is True and reading["warnings"] == []
+    assert (reading["right"], reading["left"], reading["absent_left"]) == (["lower"], [], True)
+    assert reading["canonical"] == "Unilateral pulmonary infection, one infected area, lower right lung."
+    assert main(["read", "RLL consolidation", "--laterality", "picture", "--json"]) == 0
+    assert strict_json(capsys.readouterr().out)["left"] == ["lower"]
+
+
+def test_read_tells_a_refusal_on_stderr_and_by_its_exit_code(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["read", "fracture of the left clavicle"])
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (2, "") and "fracture of the left clavicle" in told.err
+
+
+def test_read_takes_a_file_with_a_prompt_in_every_line(tmp_path, capsys):
+    (tmp_path / "prompts.txt").write_text("LLL patch\nfracture\nlungs clear\n", encoding="utf-8")
+    assert main(["read", "--file", str(tmp_path / "prompts.txt"), "--json"]) == 0
+    readings = [strict_json(line) for line in capsys.readouterr().out.splitlines()]
+    assert [reading["understood"] for reading in readings] == [True, False, True]
+    assert [reading["absent"] for reading in readings] == [False, False, True]
+    assert main(["read", "--file", str(tmp_path / "gone.txt")]) == 2
 
 
 def test_samples_are_written_and_named(tmp_path, capsys):
