@@ -138,7 +138,7 @@ def test_the_picture_side_of_a_prompt_is_the_patients_other_side(chest, capsys):
     ("arguments", "message"),
     [
         (("gone.png",), "There is no picture gone.png"),
-        (("CHEST", "--prompt", "tumour of the breast"), "The models do not know tumour, breast; they segment infection"),
+        (("CHEST", "--prompt", "tumour of the breast"), "The models do not know tumour, breast; they"),
         (("CHEST", "--model", "unet"), "There is no model 'unet'"),
         (("CHEST", "-o", "mask.png"), "A mask is written as .nrrd"),
     ],

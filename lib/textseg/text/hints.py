@@ -8,6 +8,7 @@ from textseg.text.words import Word, suggestion
 
 EXAMPLE = "Bilateral pulmonary infection, two infected areas, lower left lung and upper right lung"
 SUPPORTED = "infection of the lungs (opacity, consolidation, infiltrate, ground glass, pneumonia)"
+SUGGESTED = 5  # unknown words for which something like them is looked for
 FOREIGN_WORDS = frozenset(FOREIGN.split())
 
 
@@ -77,6 +78,6 @@ def warnings_for(finding: Finding, words: list[Word], sideless: bool, denied: bo
 
 def _meant(words: list[Word]) -> str:
     """ " Did you mean ...?", or nothing."""
-    pairs = {word.typed: suggestion(word.text) for word in words if word.kind == "unknown"}
-    known = [f"{near} for {shown(typed)}" for typed, near in list(pairs.items())[:5] if near]
+    unknown = list(dict.fromkeys(word.typed for word in words if word.kind == "unknown"))[:SUGGESTED]
+    known = [f"{near} for {shown(typed)}" for typed in unknown if (near := suggestion(typed))]
     return f" Did you mean {', '.join(known)}?" if known else ""

@@ -210,4 +210,7 @@ def _kinds() -> dict[str, str]:
 
 
 KINDS = MappingProxyType(_kinds())
-LONG_WORDS = tuple(word for word in KINDS if len(word) >= 4)
+# Words that a misspelt one may stand for, by their length.
+LONG_WORDS = MappingProxyType(
+    {length: tuple(word for word in KINDS if len(word) == length) for length in range(4, 1 + max(map(len, KINDS)))}
+)

@@ -1,5 +1,6 @@
 """Text -> words, each with its kind: spelling repaired, written forms unified. The unknown stays as it was typed."""
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -45,7 +46,9 @@ def words_of(text: str) -> list[Word]:
 
 def suggestion(word: str) -> str:
     """The known word nearest to an unknown one, or ""."""
-    near = process.extractOne(word.lower(), LONG_WORDS, scorer=OSA.distance, score_cutoff=2) if len(word) >= 5 else None
+    if len(word) < 5:
+        return ""
+    near = process.extractOne(word.lower(), _of_length(len(word), 2), scorer=OSA.distance, score_cutoff=2)
     return near[0] if near else ""
 
 
@@ -75,10 +78,14 @@ def _repaired(word: str) -> str:
     if word in KINDS or len(word) < 4 or not word.isascii():
         return word
     allowed = 2 if len(word) >= 8 else 1
-    near = process.extract(word, LONG_WORDS, scorer=OSA.distance, score_cutoff=allowed, limit=8)
+    near = process.extract(word, _of_length(len(word), allowed), scorer=OSA.distance, score_cutoff=allowed, limit=8)
     near = [(known, far) for known, far, _ in near if _may_be(word, known, far)]
     best = [known for known, far in near if far == min(distance for _, distance in near)]
     return best[0] if best and len({KINDS[known] for known in best}) == 1 else word
+
+
+def _of_length(length: int, within: int) -> tuple[str, ...]:
+    return tuple(itertools.chain(*(LONG_WORDS.get(near, ()) for near in range(length - within, length + within + 1))))
 
 
 def _may_be(word: str, known: str, far: float) -> bool:
