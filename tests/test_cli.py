@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from textseg.cli import main
+from textseg.data.dicom_files import write_ct_series
 from textseg.data.phantoms import draw_radiograph
 from textseg.registry import DEFAULT_MODEL, MODELS
 from textseg.text.sentence import canonical
@@ -104,6 +105,17 @@ def test_predict_writes_mask_and_overlay_and_prints_json_alone(chest, tmp_path):
     overlay = Image.open(tmp_path / "over.png")
     assert (overlay.size, overlay.mode) == ((320, 280), "RGB")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chest_mask.nii.gz", "over.png"]
+
+
+def test_predict_segments_a_series_folder_as_the_modality_that_is_asked_for(tmp_path, capsys):
+    write_ct_series(tmp_path / "scan.v1", np.full((3, 24, 32), -800, np.int16), (0.7, 0.9, 2.5), "scan")
+    assert main(["predict", str(tmp_path / "scan.v1"), "--prompt", "infection, left lung", "--json"]) == 0
+    report = strict_json(capsys.readouterr().out)
+    assert report["mask"] == "scan.v1_mask.nii.gz" and any("never seen CT" in warning for warning in report["warnings"])
+    mask = sitk.ReadImage(report["mask"])
+    assert mask.GetSize() == (32, 24, 3) and mask.GetSpacing() == pytest.approx((0.7, 0.9, 2.5))
+    assert main(["predict", str(tmp_path / "scan.v1"), "--modality", "xray", "-o", "as_xray.nrrd", "--json"]) == 0
+    assert not any("CT" in warning for warning in strict_json(capsys.readouterr().out)["warnings"])
 
 
 def test_predict_for_people_says_how_the_prompt_was_read(chest, capsys):
