@@ -4,68 +4,19 @@ Lobes and zones are thirds of a lung's height: upper (upper lobe, apex), middle 
 (lower lobe, base, costophrenic angle; behind the heart is left lower).
 """
 
-import re
 from types import MappingProxyType
-
-# Written forms that become one word, in this order. What stands for nothing here (sizes, dates, times) goes away.
-REWRITTEN = tuple(
-    (re.compile(pattern, re.IGNORECASE), f" {word} ")
-    for pattern, word in (
-        (r"\bb\s?/\s?l\b|\bbi[ -]?lat\b|\bbi-lateral", "bilateral"),
-        (r"\bw\s?/\s?o\b", "without"),
-        (r"\bw/", "with"),
-        (r"\bcov(id)?[ -]?(19)?\b|\bsars[ -]?cov[ -]?2?\b|\bcoronavirus( disease)?\b", "covid"),
-        (r"\bco-?rads \d\b", ""),
-        (r"\bfull stop\b|\bnew (paragraph|line)\b", "."),
-        (r"\bother (?=lung|side)", "contralateral"),
-        (r"\d+([.,]\d+)?(\s?[x*]\s?\d+([.,]\d+)?)*\s?(mm|cm|ml|hu|%|percent)(?!\w)", ""),
-        (r"\b\d+[ -]?(second|minute|hour|day|week|month|year|yr|yo|y)s?([ -]old)?\b", ""),
-        (r"\b\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}\b|\b\d+(st|nd|rd|th)\b", ""),
-        (r"\b[ltc]\d{1,2}\b", "vertebra"),
-        (r"\bg\.?g\.?o'?s?\b|\bground[ -]?glass(es)?\b", "groundglass"),
-        (r"\bair[ -]space\b", "airspace"),
-        (r"\btree[ -]in[ -]bud\b|\bcrazy[ -]paving\b|\bwhite[ -]?out\b|\bair[ -]bronchograms?\b", "opacity"),
-        (
-            r"\b(can ?not|can'?t|couldn'?t|(could|may) not) (be )?((entire|complete)ly )?(exclud\w+|ruled? out)\b",
-            "possible",
-        ),
-        (r"\bnot (be |entirely |completely )*(excluded|ruled out)\b|\brule[ -]?out\b|\br/o\b", "possible"),
-        (
-            r"\b(no|without|not) (significant(ly)? |interval |appreciabl[ey] |definite |much |any )*"
-            r"(chang|improv|worsen|progress|doubt)\w*\b",
-            "unchanged",
-        ),
-        (
-            r"\b(not|in ?complete(ly)?|partial(ly)?|non)[ -](yet |fully |completely |entirely )?(resol|clear)\w*\b",
-            "persistent",
-        ),
-        (
-            r"\b(is|are|was|were|has|have)? ?(been )?(no longer|not|now absent) "
-            r"(seen|visible|present|identified|evident|visuali[sz]ed|demonstrated|detected)\b",
-            "resolved",
-        ),
-        (r"\bnot only\b", ""),
-        (r"\bno longer\b", "without"),
-        (r"\bapart from\b|\bwith the exception of\b", "except"),
-        (r"\b(behind|posterior to) the (heart|cardiac shadow)\b|\bretro[ -]?cardiac(ally)?\b", "retrocardiac"),
-        (r"\bcosto[ -]?phrenic\b|\bcp (?=angle|recess)", "costophrenic"),
-        (r"\bpara[ -]?hil\w+\b|\bperi[ -]?hil\w+\b", "perihilar"),
-        (r"\bbi[ -](?=bas|apic)", "bi"),
-        (r"\bmid[ -]?zones?\b", "mid zone"),
-        (r"\b(more|greater|worse) than\b|>+", "more"),
-    )
-)
 
 STRONG = """
 opacity opacities opacification opacifications opacified opac consolidation consolidations consolidative consolidated
 consolidating consol infiltrate infiltrates infiltration infiltrations infiltrative groundglass pneumonia pneumonias
-pneumonic pneumonitis bronchopneumonia airspace shadowing infection infections infected infective infectious haziness
-hazy covid inflammation inflammatory inflamed pna ards
+pneumonic pneumonitis bronchopneumonia airspace shadowing infection infections infected haziness hazy covid pna ards
+patch patches shadow shadows
 """
 WEAK = """
-patch patches patchy area areas foci focus focal region regions spot spots lesion lesions shadow shadows density
-densities disease abnormality abnormalities involvement involved involving change changes process processes finding
-findings affected marking markings blotch blotches emboli airspaces acute active pulmonary cardiopulmonary
+patchy area areas foci focus focal region regions spot spots lesion lesions density densities disease abnormality
+abnormalities involvement involved involving change changes process processes finding findings affected marking
+markings blotch blotches emboli airspaces acute active pulmonary cardiopulmonary inflammatory infective infectious
+inflamed inflammation
 """
 SIDES = MappingProxyType(
     {
@@ -74,15 +25,16 @@ SIDES = MappingProxyType(
         **dict.fromkeys(("bilateral", "bilaterally", "both", "either", "each"), "both"),
     }
 )
-UPPER = ("upper", "upr", "superior", "apex", "apices", "apical", "apically", "uz")
+UPPER = ("upper", "upr", "superior", "apex", "apices", "apical", "apically", "uz", "ul", "top")
 MIDDLE = ("middle", "mid", "central", "hilum", "hila", "hilar", "perihilar", "mz")
-LOWER = ("lower", "lwr", "inferior", "base", "bases", "basal", "basally", "basilar", "costophrenic", "lz")
-ALL = ("all", "whole", "entire", "diffuse", "diffusely", "throughout", "complete", "extensive")
+LOWER = ("lower", "lwr", "inferior", "base", "bases", "basal", "basally", "basilar", "bottom", "costophrenic")
+LOWER_SHORT = ("lz", "ll")
+ALL = ("all", "whole", "entire", "diffuse", "diffusely", "throughout")
 ZONE_WORDS = MappingProxyType(
     {
         **dict.fromkeys(UPPER, "upper"),
         **dict.fromkeys(MIDDLE, "middle"),
-        **dict.fromkeys(LOWER, "lower"),
+        **dict.fromkeys((*LOWER, *LOWER_SHORT), "lower"),
         **dict.fromkeys(ALL, "all"),
     }
 )
@@ -106,18 +58,21 @@ lung lobe zone field hemithorax chest thorax side sided segment segmental third 
 lungs lobes zones fields sides segments thirds portions parts aspects angles recesses hemithoraces lobar zonal
 parenchyma
 """
-NO = "no not nor without none nil nothing never neither negative absence absent denies lacks lacking free"
+NO = "no not nor without none nil nothing never neither negative absence absent denies lacks lacking free instead neg"
 CLEAR = """
-clear clears cleared normal unremarkable resolved nad spared aerated inflated unaffected uninvolved healthy
+clear clears cleared normal unremarkable resolved nad spared aerated inflated unaffected uninvolved healthy resolution
+clearing clearance gone disappeared healed settled subsided unlikely
 """
 REST = "otherwise rest remainder remaining elsewhere other else residual"
-BUT = "but however although though while whilst whereas yet now there obscures obscuring silhouetting silhouettes"
-EXCEPT = "except excepting sparing spares"
+BUT = """
+but however although though while whilst whereas yet obscures obscuring silhouetting silhouettes previously formerly
+"""
+EXCEPT = "except excepting excluding sparing spares"
 AND = "and or plus as"
 OF = "of in on at to within over from involving affecting near along into towards around"
 MORE = """
 more worse greater predominantly predominant predominance mainly especially particularly mostly maximal marked
-markedly worst most dominant preferentially primarily chiefly asymmetric less
+markedly worst most dominant preferentially primarily chiefly asymmetric
 """
 COUNTED = """
 area areas focus foci patch patches opacity opacities consolidation consolidations infiltrate infiltrates region
@@ -131,11 +86,53 @@ probable probably likely suspected suspicious suspicion suggestive suggesting su
 presumably favored favoured compatible
 """
 HEDGES = MappingProxyType(dict.fromkeys(POSSIBLE.split(), "possible") | dict.fromkeys(PROBABLE.split(), "probable"))
+# Landmarks: in a sentence without a finding ("CP angles clear", "left hilum enlarged") they are no place in a lung.
+ANATOMY = ("costophrenic", "hilum", "hila", "hilar")
+# Parts of the body in which an infection is none of the lungs.
+BODY_WORDS = """
+kidney renal urinary bladder knee foot hand ear dental tooth molar wound skin sinus throat prostate abdomen abdominal
+nipple breast
+"""
+BODY = frozenset(BODY_WORDS.split())
+# What a place may be called without being infected, and what may follow a denial that ends a clause.
+NEUTRAL = ("unchanged", "stable", "improved", "similar", "blunting", "blunted", "enlarged", "elevated")
+ENDINGS_WORDS = """
+seen identified present visible detected noted now is are has have been today completely complete the it
+"""
+ENDINGS = frozenset(ENDINGS_WORDS.split())
+CAUSES = (
+    "consistent",
+    "is",
+    "are",
+    "represents",
+    "represent",
+    "representing",
+    "due",
+    "secondary",
+    "reflects",
+    "reflecting",
+)
+OLD = ("old", "chronic", "post", "healed", "previous", "prior", "previously", "longstanding", "sequelae")
+STUDIES = ("study", "film", "exam", "examination", "radiograph", "xray", "scan", "ct", "cxr", "image", "images")
 CORRECTIONS = ("sorry", "correction", "scratch")
 # How a sentence begins that tells the history and not the picture.
-HISTORIES = ("indication", "history", "clinical", "reason", "request", "referral", "comparison", "technique", "hx")
+HISTORIES = (
+    "indication",
+    "history",
+    "clinical",
+    "clin",
+    "reason",
+    "request",
+    "referral",
+    "comparison",
+    "technique",
+    "hx",
+    "prior",
+    "previous",
+    "previously",
+)
 # Findings that share their place with an infection beside them ("left basal atelectasis or consolidation").
-SHARED = ("atelectasis", "atelectases", "atelectatic", "collapse", "collapsed", "nodular")
+SHARED = ("volume", "atelectasis", "atelectases", "atelectatic", "collapse", "collapsed", "nodular")
 # Findings and things that the models do not know: alone they are refused, beside an infection they are passed over.
 OTHERS = """
 effusion effusions pneumothorax pneumothoraces fracture fractures nodule nodules nodular mass masses tumor tumour
@@ -148,29 +145,33 @@ hemidiaphragms lymphadenopathy lymph adenopathy calcification calcifications cal
 embolus thrombus pleura pleural pericardial ventricle atrium silhouette contour contours bullae bulla cyst cysts
 bronchiectasis pneumomediastinum pneumoperitoneum abdomen abdominal liver spleen stomach bowel kidney brain vessel
 vessels vascular vascularity scar scarring mastectomy lobectomy pneumonectomy surgery goiter goitre thyroid breast
-nipple foreign device devices hardware tip
+nipple foreign device devices hardware tip haemothorax hemothorax resected resection surgical postsurgical
+radiotherapy irradiation renal urinary bladder knee foot hand ear dental tooth molar wound skin sinus throat prostate
+volume sequelae pain bronchiectatic hyperinflation bronchovascular fibrocalcific bullous venous diversion coin
+cannonball
 """
 FILLER = """
-corresponding a an the is are was were be been being has have had there this that these those it its which seen noted
-shown shows show showing demonstrated demonstrates demonstrate present evidence sign signs appearance appearances
-appears appear appearing with also again still persistent persisting unchanged stable new newly old older known early
-late subtle faint mild mildly moderate moderately severe severely minimal minimally small large larger smaller tiny
-extensive dense denser ill well defined illdefined confluent multifocal multiple several few some scattered widespread
-subpleural peripheral peripherally posterior posteriorly anterior anteriorly lateral laterally medial medially
-dependent focal segmentally increasing increased increase decreasing decreased decrease improving improved worsening
-progressive progressing interval compared comparison previous previously prior study film exam examination radiograph
-radiographs xray cxr ct scan image images view views ap pa portable supine erect frontal impression conclusion
-findings report clinical history for please mark segment outline delineate annotate find highlight where only just
-both very slightly somewhat more predominantly non specific nonspecific typical atypical bacterial viral organizing
-organising aspiration tuberculosis tb cavitating cavitation cavitary round rounded linear reticular interstitial
-alveolar lobular nodularity distribution pattern type component consistent keeping representing represent represents
-reflecting reflect due secondary suggestive such superimposed underlying associated adjacent blunting volume loss size
-enlarged within limits given patient man woman male female fever cough dyspnea dyspnoea pm am today yesterday day days
-since follow up followup post status s x if do does can could should would will any air bronchogram bronchograms
-definite significant convincing obvious discrete overt gross evident visible identified appreciable detected level
-levels tissue soft structures one's coalescent hazily patchily homogeneous heterogeneous inhomogeneous mixed septal
-thickening slight space spaces lift loft lent lest solid subsolid halo reversed geographic like then than so when by
-bit quite rather about approximately roughly
+completely complete extensive extensively corresponding a an the is are was were be been being has have had there this
+that these those it its which seen noted shown shows show showing demonstrated demonstrates demonstrate present
+evidence sign signs appearance appearances appears appear appearing with also again still persistent persisting
+unchanged stable new newly old older known early late subtle faint mild mildly moderate moderately severe severely
+minimal minimally small large larger smaller tiny dense denser ill well defined illdefined confluent multifocal
+multiple several few some scattered widespread subpleural peripheral peripherally posterior posteriorly anterior
+anteriorly lateral laterally medial medially dependent focal segmentally increasing increased increase decreasing
+decreased decrease improving improved worsening progressive progressing interval compared comparison previous prior
+study film exam examination radiograph radiographs xray cxr ct scan image images view views ap pa portable supine
+erect frontal impression conclusion findings report clinical history for please mark segment outline delineate
+annotate find highlight where only just both very slightly somewhat more predominantly non specific nonspecific
+typical atypical bacterial viral organizing organising aspiration tuberculosis tb cavitating cavitation cavitary round
+rounded linear reticular interstitial alveolar lobular nodularity distribution pattern type component consistent
+keeping representing represent represents reflecting reflect due secondary suggestive such superimposed underlying
+associated adjacent blunting size enlarged within limits given patient man woman male female fever cough dyspnea
+dyspnoea pm am today yesterday day days since follow up followup post status s x if do does can could should would
+will any air bronchogram bronchograms definite significant convincing obvious discrete overt gross evident visible
+identified appreciable detected level levels tissue soft structures one's coalescent hazily patchily homogeneous
+heterogeneous inhomogeneous mixed septal thickening slight space spaces lift loft lent lest solid subsolid halo
+reversed geographic like then than so when by bit quite rather about approximately roughly now too showed revealed
+remains remain persists currently loss
 """
 NUMBERS_IN_ORDER = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 NUMBER_VALUES = MappingProxyType(
@@ -183,6 +184,11 @@ der die das im und ohne mit kein keine des dem den ein eine rechts links rechten
 et avec sans gauche droit droite poumon aux une el los las con sin pulmon izquierdo derecho izquierda derecha lobulo
 il lo gli nel nella polmone destro sinistro com sem esquerdo direito pulmao pulmonar het een en van zonder met longen
 och vanster hoger bez lewe prawe alla alle dei della destra sinistra del
+"""
+# A side in another language is enough.
+FOREIGN_SIDES = """
+rechts links rechten linken rechte linke gauche droit droite izquierdo derecho izquierda derecha esquerdo direito
+esquerda direita destro sinistro destra sinistra kanan kiri lewe prawe vanster hoger
 """
 
 

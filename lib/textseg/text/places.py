@@ -12,6 +12,7 @@ from textseg.text.lexicon import PLACED, SHARED, SIDES, ZONE_WORDS
 from textseg.text.words import Word
 
 LEFT, RIGHT, BOTH = "left", "right", "both"
+APART = "|"  # stands between a place and the words that it was said after
 Places = dict[str, set[str]]
 
 
@@ -64,7 +65,8 @@ def _parts(words: list[Word], known: bool) -> list[Part]:
             if not _goes_on_after(word, parts, after, known):
                 break
         elif word.kind in ("and", "comma", "colon", "stop") or word.text == "with":
-            parts.append(Part(joined="and" if word.kind == "and" else "other"))
+            joined = "apart" if word.text == APART else "and" if word.kind == "and" else "other"
+            parts.append(Part(joined=joined))
         elif word.kind in ("strong", "weak", "unknown", "number", "other") and not parts[-1].empty:
             if _belongs_to_another(word, words[at - 1], after) and not parts[-1].unit:
                 parts[-1] = Part(joined=parts[-1].joined)
@@ -110,6 +112,10 @@ def _goes_on_after(word: Word, parts: list[Part], after: list[Word], known: bool
         parts.pop()
         parts.append(Part(joined="other"))
         return True
+    last = next((part for part in reversed(parts) if not part.empty), Part())
+    if word.text == "more" and _has_zone(last) and _starts_with_zone(after):
+        parts.append(Part(joined="and"))  # LLL pneumonia worse than RLL pneumonia
+        return True
     if known:
         parts[:] = [part for part in parts if part.zones or part.placed]
         return False
@@ -120,7 +126,17 @@ def _goes_on_after(word: Word, parts: list[Part], after: list[Word], known: bool
 
 
 def _named_sides(parts: list[Part]) -> set[str]:
-    return {side for part in parts for side in (*part.placed, part.side) if side in (LEFT, RIGHT)}
+    named = {side for part in parts for side in (*part.placed, part.side)}
+    return {LEFT, RIGHT} if BOTH in named else named & {LEFT, RIGHT}
+
+
+def _starts_with_zone(words: list[Word]) -> bool:
+    kinds = [word.kind for word in words[:4]]
+    return "placed" in kinds or ("side" in kinds and "zone" in kinds)
+
+
+def _has_zone(part: Part) -> bool:
+    return bool(part.placed or (part.side in (LEFT, RIGHT) and part.zones))
 
 
 def _start_anew(parts: list[Part], full: bool) -> None:
@@ -153,9 +169,11 @@ def _share_sides(parts: list[Part]) -> None:
         elif part.zones and not part.side and not part.placed:
             if part.zones == ["middle"] and part.unit.startswith("lobe"):
                 part.side = RIGHT  # the left lung has none
+            elif not before and part.unit.endswith("s") and after and after.side and after.zones and after.unit:
+                part.side = BOTH  # upper lobes and right lower lobe
             elif before and before.side and not before.zones and part.joined != "and":
                 before.zones, part.zones = part.zones, []  # right lung, lower zone
-            elif before and (before.side or before.placed):
+            elif before and (before.side or before.placed) and not (part.joined == "apart" and after):
                 part.side = before.side or "".join(before.placed if len(before.placed) == 1 else (BOTH,))
             elif after and after.side and not after.zones and after.joined != "and":
                 part.side, after.side = after.side, ""  # lower zones, right more than left

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from textseg.text.lexicon import KINDS, LONG_WORDS, NUMBER_VALUES, REWRITTEN
+from textseg.text.lexicon import KINDS, LONG_WORDS, NUMBER_VALUES
+from textseg.text.written_forms import REWRITTEN
 
 TOKENS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+|[.!;:,\n()/+&?]| [-\u2013\u2014] ")
 MARKS = {**dict.fromkeys(".!;\n", "stop"), **dict.fromkeys(",()", "comma"), **dict.fromkeys("/+&", "and"), ":": "colon"}
@@ -90,7 +91,8 @@ def _of_length(length: int, within: int) -> tuple[str, ...]:
 
 def _may_be(word: str, known: str, far: float) -> bool:
     if KINDS[known] in STRICT or len(word) == 4:
-        return far <= 1 and word[0] == known[0] and len(known) >= 4
+        swapped = sorted(word) == sorted(known)
+        return far <= 1 and (word[0] == known[0] or swapped)
     return True
 
 
