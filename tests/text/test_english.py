@@ -69,6 +69,71 @@ def test_prompts_written_by_hand_are_understood(table):
     assert sum(refused) >= 0.9 * len(refused)
 
 
+def short(finding: Finding | None) -> str:
+    """As the adversarial table writes a reading: Lul R* are zones, none an empty mask, any anywhere, ref a refusal."""
+    if finding is None:
+        return "ref"
+    if finding.nothing:
+        return "none"
+    if finding.anywhere:
+        return "any"
+    sides = {"L": finding.located().left, "R": finding.located().right}
+    return " ".join(
+        side + ("*" if named == ZONES else "".join(zone[0] for zone in named)) for side, named in sides.items() if named
+    )
+
+
+def test_most_prompts_written_against_the_reader_are_read_right():
+    lines = (HERE / "prompts_adversarial.tsv").read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("\t", 1) for line in lines]
+    right = [
+        short(finding_of(prompt.replace("\\n", "\n"))) in [answer(wanted) for wanted in expected.split("|")]
+        for expected, prompt in pairs
+    ]
+    assert len(pairs) > 900
+    assert sum(right) >= 0.88 * len(right)
+
+
+def answer(wanted: str) -> str:
+    """One of the table's answers in the order in which `short` writes."""
+    return " ".join(sorted(wanted.split()))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reading"),
+    [
+        ("Lungs clear except left base consolidation.", "Ll"),
+        ("The right lung is clear except for patchy opacity at the base.", "Rl"),
+        ("In the right lung there is patchy opacity at the base", "Rl"),
+        ("RLL consolidation left lung clear no effusion", "Rl"),
+        ("RIGHT LUNG CLEAR LEFT LOWER LOBE PNEUMONIA NO EFFUSION", "Ll"),
+        ("RLL consolidation. Left lung - clear.", "Rl"),
+        ("RUL - normal; RML - normal; RLL - GGO; LUL - normal; LLL - normal", "Rl"),
+        ("Infection: none", "none"),
+        ("?LLL pneumonia. Clear lungs.", "none"),
+        ("No consolidation in the upper, middle or lower zones.", "none"),
+        ("No pneumonia, both lungs", "none"),
+        ("RLL consolidation. LUL, lingula and LLL are clear.", "Rl"),
+        ("Right lower lobe consolidation. The left lung, heart and mediastinum are normal.", "Rl"),
+        ("Left lung is now clear. Right lower lobe consolidation persists.", "Rl"),
+        ("Interval resolution of left lower lobe pneumonia with persistent right basal opacity.", "Rl"),
+        ("Bilateral patchy airspace opacities. CP angles clear.", "L* R*"),
+        ("Bilateral pneumonia. Hila are normal.", "L* R*"),
+        ("Right lower lobe pneumonia. Left hilum is enlarged.", "Rl"),
+        ("Right basal opacity is atelectasis, not pneumonia.", "none"),
+        ("The prior study showed left upper lobe pneumonia. Today there is right lower lobe consolidation only.", "Rl"),
+        ("LLL pneumonia worse than RLL pneumonia", "Ll Rl"),
+        ("consolidation in the upper lobes and right lower lobe", "Lu Rul"),
+        ("right lower lobe sorry left lower lobe consolidation", "Ll"),
+        ("left kidney infection", "ref"),
+        ("Pneumonie rechts basal", "ref"),
+        ("irght lower lobe pneumonia", "Rl"),
+    ],
+)
+def test_readings_that_would_be_dangerous_if_they_were_wrong(prompt, reading):
+    assert short(finding_of(prompt)) == reading
+
+
 @given(findings, st.integers(0, 10_000))
 def test_a_paraphrase_is_read_as_the_finding_that_it_words(finding, seed):
     assert read_prompt(paraphrase(finding, seed)).finding == finding
