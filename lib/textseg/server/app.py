@@ -17,7 +17,7 @@ from textseg.registry import served_models
 from textseg.server.http_errors import told_to_the_client
 from textseg.server.infer import LABEL, TextSegInfer
 from textseg.server.studies import Studies
-from textseg.text.prompt import shown
+from textseg.text.hints import shown
 
 SETTINGS = ("models", "server_mode")
 logger = logging.getLogger(__name__)

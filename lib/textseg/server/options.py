@@ -12,8 +12,9 @@ from textseg.errors import OptionError
 from textseg.imaging.picture import MODALITIES
 from textseg.imaging.read import AUTO
 from textseg.imaging.write import MASK_SUFFIXES, MASK_TYPES
+from textseg.text.hints import shown
 from textseg.text.presets import PRESETS
-from textseg.text.prompt import LATERALITIES, check_laterality, shown
+from textseg.text.prompt import LATERALITIES, check_laterality
 
 DEFAULT_SUFFIX = ".nrrd"
 

@@ -20,7 +20,7 @@ from textseg.imaging.write import write_label
 from textseg.server.delivery import FOLDER, Delivery
 from textseg.server.http_errors import told_to_the_client
 from textseg.server.series_watch import SeriesWatch
-from textseg.text.prompt import shown
+from textseg.text.hints import shown
 
 PATTERNS = tuple(f"*{written}" for suffix in SUFFIXES for written in (suffix, suffix.upper()))
 TAGS = (DefaultLabelTag.FINAL.value, DefaultLabelTag.ORIGINAL.value)

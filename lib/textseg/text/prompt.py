@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from textseg.errors import OptionError, PromptError
 from textseg.text import hints
 from textseg.text.eight_numbers import eight_numbers
-from textseg.text.english import finding_of, gather
+from textseg.text.english import Gathered, finding_of, gather
 from textseg.text.finding import Finding
 from textseg.text.hints import EXAMPLE, shown
 from textseg.text.template import read_template
@@ -85,7 +85,7 @@ def check_text(text: object) -> str:
 def _read_english(text: str, verbatim: bool) -> tuple[Finding, list[str]]:
     words = words_of(text)
     said = gather(words)
-    refusal = _refusal(text, words)
+    refusal = _refusal(text, words, said)
     if refusal and not verbatim:
         raise PromptError(refusal)
     finding = Finding(unread=tuple(word.typed for word in words)) if refusal else finding_of(said, words)
@@ -93,9 +93,8 @@ def _read_english(text: str, verbatim: bool) -> tuple[Finding, list[str]]:
     return finding, hints.warnings_for(finding, words, said.sideless and not refusal, denied)
 
 
-def _refusal(text: str, words: list[Word]) -> str:
+def _refusal(text: str, words: list[Word], said: Gathered) -> str:
     """Why the text cannot be used; "" when it can."""
-    said = gather(words)
     if hints.is_foreign(text, words):
         return hints.foreign(text)
     if said.found or said.denied_all or said.denied_sides:

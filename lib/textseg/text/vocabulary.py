@@ -39,8 +39,3 @@ def repaired(word: str) -> str:
         return word
     near = (known for known in VOCABULARY if len(known) >= 4 and OSA.distance(word, known, score_cutoff=1) <= 1)
     return next((known for known in near if known not in SIDE_WORDS or known[0] == word[0]), word)
-
-
-def denies(word: str) -> bool:
-    """True for a word that turns a meaning round: no, without, clear, isn't ..."""
-    return word in DENIAL_WORDS or word in LONG_DENIAL_WORDS or word.endswith(("n't", "n\u2019t"))
