@@ -15,7 +15,7 @@ from textseg.text.prompt import read_prompt
 from textseg.text.sentence import canonical, picture_sentence
 
 HERE = Path(__file__).parent
-TABLES = ("prompts_by_hand.csv", "prompts_held_out.csv", "prompts_final.csv")
+TABLES = ("prompts_by_hand.csv", "prompts_held_out.csv", "prompts_final.csv", "prompts_fourth.csv")
 SUBSETS = [
     tuple(zone for zone, named in zip(ZONES, bits, strict=True) if named)
     for bits in itertools.product((0, 1), repeat=3)

@@ -63,7 +63,7 @@ CLEAR = """
 clear clears cleared normal unremarkable resolved nad spared aerated inflated unaffected uninvolved healthy resolution
 clearing clearance gone disappeared healed settled subsided unlikely
 """
-REST = "otherwise rest remainder remaining elsewhere other else residual"
+REST = "otherwise rest remainder remaining elsewhere other else"
 BUT = """
 but however although though while whilst whereas yet obscures obscuring silhouetting silhouettes previously formerly
 """
@@ -151,27 +151,27 @@ volume sequelae pain bronchiectatic hyperinflation bronchovascular fibrocalcific
 cannonball
 """
 FILLER = """
-completely complete extensive extensively corresponding a an the is are was were be been being has have had there this
-that these those it its which seen noted shown shows show showing demonstrated demonstrates demonstrate present
-evidence sign signs appearance appearances appears appear appearing with also again still persistent persisting
-unchanged stable new newly old older known early late subtle faint mild mildly moderate moderately severe severely
-minimal minimally small large larger smaller tiny dense denser ill well defined illdefined confluent multifocal
-multiple several few some scattered widespread subpleural peripheral peripherally posterior posteriorly anterior
-anteriorly lateral laterally medial medially dependent focal segmentally increasing increased increase decreasing
-decreased decrease improving improved worsening progressive progressing interval compared comparison previous prior
-study film exam examination radiograph radiographs xray cxr ct scan image images view views ap pa portable supine
-erect frontal impression conclusion findings report clinical history for please mark segment outline delineate
-annotate find highlight where only just both very slightly somewhat more predominantly non specific nonspecific
-typical atypical bacterial viral organizing organising aspiration tuberculosis tb cavitating cavitation cavitary round
-rounded linear reticular interstitial alveolar lobular nodularity distribution pattern type component consistent
-keeping representing represent represents reflecting reflect due secondary suggestive such superimposed underlying
-associated adjacent blunting size enlarged within limits given patient man woman male female fever cough dyspnea
-dyspnoea pm am today yesterday day days since follow up followup post status s x if do does can could should would
-will any air bronchogram bronchograms definite significant convincing obvious discrete overt gross evident visible
-identified appreciable detected level levels tissue soft structures one's coalescent hazily patchily homogeneous
-heterogeneous inhomogeneous mixed septal thickening slight space spaces lift loft lent lest solid subsolid halo
-reversed geographic like then than so when by bit quite rather about approximately roughly now too showed revealed
-remains remain persists currently loss
+residual nearly completely complete extensive extensively corresponding a an the is are was were be been being has
+have had there this that these those it its which seen noted shown shows show showing demonstrated demonstrates
+demonstrate present evidence sign signs appearance appearances appears appear appearing with also again still
+persistent persisting unchanged stable new newly old older known early late subtle faint mild mildly moderate
+moderately severe severely minimal minimally small large larger smaller tiny dense denser ill well defined illdefined
+confluent multifocal multiple several few some scattered widespread subpleural peripheral peripherally posterior
+posteriorly anterior anteriorly lateral laterally medial medially dependent focal segmentally increasing increased
+increase decreasing decreased decrease improving improved worsening progressive progressing interval compared
+comparison previous prior study film exam examination radiograph radiographs xray cxr ct scan image images view views
+ap pa portable supine erect frontal impression conclusion findings report clinical history for please mark segment
+outline delineate annotate find highlight where only just both very slightly somewhat more predominantly non specific
+nonspecific typical atypical bacterial viral organizing organising aspiration tuberculosis tb cavitating cavitation
+cavitary round rounded linear reticular interstitial alveolar lobular nodularity distribution pattern type component
+consistent keeping representing represent represents reflecting reflect due secondary suggestive such superimposed
+underlying associated adjacent blunting size enlarged within limits given patient man woman male female fever cough
+dyspnea dyspnoea pm am today yesterday day days since follow up followup post status s x if do does can could should
+would will any air bronchogram bronchograms definite significant convincing obvious discrete overt gross evident
+visible identified appreciable detected level levels tissue soft structures one's coalescent hazily patchily
+homogeneous heterogeneous inhomogeneous mixed septal thickening slight space spaces lift loft lent lest solid subsolid
+halo reversed geographic like then than so when by bit quite rather about approximately roughly now too showed
+revealed remains remain persists currently loss
 """
 NUMBERS_IN_ORDER = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 NUMBER_VALUES = MappingProxyType(

@@ -41,6 +41,7 @@ def places_of(words: list[Word], known: bool = False) -> tuple[Places, bool]:
     """
     parts = _parts(words, known)
     _share_sides(parts)
+    _drop_repeated_sides(parts)
     places: Places = {}
     sideless = False
     for part in parts:
@@ -125,6 +126,15 @@ def _goes_on_after(word: Word, parts: list[Part], after: list[Word], known: bool
     return all(part.empty for part in parts)
 
 
+def _drop_repeated_sides(parts: list[Part]) -> None:
+    """ "lingular opacity on the left", "middle lobe infiltrate on the right": the side alone adds nothing."""
+    for part in parts:
+        others = [other for other in parts if other is not part and (other.zones or other.placed)]
+        if part.side in (LEFT, RIGHT) and not (part.zones or part.unit):
+            repeated = any(other.side == part.side or set(other.placed) == {part.side} for other in others)
+            part.side = "" if repeated else part.side
+
+
 def _named_sides(parts: list[Part]) -> set[str]:
     named = {side for part in parts for side in (*part.placed, part.side)}
     return {LEFT, RIGHT} if BOTH in named else named & {LEFT, RIGHT}
@@ -172,7 +182,7 @@ def _share_sides(parts: list[Part]) -> None:
             elif not before and part.unit.endswith("s") and after and after.side and after.zones and after.unit:
                 part.side = BOTH  # upper lobes and right lower lobe
             elif before and before.side and not before.zones and part.joined != "and":
-                before.zones, part.zones = part.zones, []  # right lung, lower zone
+                part.side, before.side = before.side, ""  # right lung, lower zone
             elif before and (before.side or before.placed) and not (part.joined == "apart" and after):
                 part.side = before.side or "".join(before.placed if len(before.placed) == 1 else (BOTH,))
             elif after and after.side and not after.zones and after.joined != "and":

@@ -38,7 +38,8 @@ REWRITTEN = tuple(
             "unchanged",
         ),
         (
-            r"\b(not|in ?complete(ly)?|partial(ly)?|non)[ -](yet |fully |completely |entirely )?(resol|clear)\w*\b",
+            r"\b(not|in ?complete(ly)?|partial(ly)?|non|near(ly)?|almost|mostly|largely)[ -]"
+            r"(yet |fully |completely |entirely )?(resol|clear)\w*\b",
             "persistent",
         ),
         (
