@@ -175,9 +175,21 @@ def test_weights_that_are_not_there_end_with_3(chest, capsys):
     assert "gone" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_written_ends_with_1(chest, capsys):
-    assert main(["predict", str(chest), "-o", "no/such/folder/mask.nrrd"]) == 1
+def test_a_mask_that_cannot_be_written_ends_with_1(chest, capsys):
+    Path("mask.nrrd").mkdir()
+    assert main(["predict", str(chest), "-o", "mask.nrrd"]) == 1
     assert capsys.readouterr().err.startswith("textseg: failed: ")
+
+
+def test_the_picture_itself_is_never_overwritten(tmp_path, capsys):
+    sitk.WriteImage(sitk.Image(32, 24, 1, sitk.sitkUInt8), "chest.nii.gz")
+    before = Path("chest.nii.gz").read_bytes()
+    assert main(["predict", "chest.nii.gz", "-o", "./chest.nii.gz"]) == 2
+    assert main(["predict", "chest.nii.gz", "-o", "mask.nrrd", "--overlay", "chest.nii.gz"]) == 2
+    assert main(["predict", "chest.nii.gz", "-o", "no/such/folder/mask.nrrd"]) == 2
+    told = capsys.readouterr().err
+    assert "is the picture itself" in told and "There is no folder no/such/folder" in told
+    assert Path("chest.nii.gz").read_bytes() == before
 
 
 @pytest.mark.parametrize("arguments", [[], ["segment"], ["predict"], ["evaluate"], ["train", "c2fvl-compact"]])

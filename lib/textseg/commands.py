@@ -42,10 +42,11 @@ def predict(options: argparse.Namespace) -> None:
 
     reading = read_prompt(options.prompt, options.laterality) if options.prompt.strip() else None
     picture = read_picture(options.image, options.modality)
+    output = options.output or Path(f"{_stem(options.image)}_mask.nii.gz")
+    _check_outputs(options.image, output, options.overlay)
     predictor = _predictor(options)
     finding, bilateral = (reading.finding, reading.bilateral) if reading else (None, None)
     prediction = predictor.predict(picture, finding, bilateral)
-    output = options.output or Path(f"{_stem(options.image)}_mask.nii.gz")
     write_mask(picture, prediction.masks, output)
     if options.overlay:
         write_overlay(picture, prediction.masks, options.overlay)
@@ -170,6 +171,18 @@ def bench(options: argparse.Namespace) -> None:
     for timing in time_reading(options.repeats):
         ratio = timing.ours / timing.plain
         print(f"{timing.name:26} {timing.ours:>17.3f} {timing.plain:>15.3f} {ratio:>6.2f}")
+
+
+def _check_outputs(image: Path, output: Path, overlay: Path | None) -> None:
+    """Before the work is done: a mask's suffix, folders that are there, and never the picture itself."""
+    from textseg.imaging.write import check_mask_name
+
+    check_mask_name(output)
+    for path in (output, overlay):
+        if path and path.exists() and path.samefile(image):
+            raise DataError(f"{path} is the picture itself: it would be overwritten. Give another name.")
+        if path and not path.parent.is_dir():
+            raise DataError(f"There is no folder {path.parent}. Make it, or give another name.")
 
 
 def _stem(image: Path) -> str:

@@ -39,6 +39,12 @@ class PictureNotFound(PictureError):
     status = 404
 
 
+class NameTaken(PictureError):
+    """Another picture has that name already."""
+
+    status = 409
+
+
 class DataError(TextSegError):
     """A data set, a prompts table or a stored file is not laid out as it must be."""
 

@@ -71,6 +71,8 @@ def test_spacings_that_differ_by_rounding_are_one_series(series):
     [
         ("a.nrrd", "NRRD0004\ntype: uchar\ndimension: 2\nsizes: 8 8\nencoding: raw\ndata file: {}\n"),
         ("b.nrrd", "NRRD0004\ntype: uchar\ndimension: 2\nsizes: 8 8\nencoding: raw\nDataFile: {}\n"),
+        ("d.mha", "ObjectType = Image\nNDims = 2\nDimSize = 8 8\nElementType = MET_UCHAR\n\nElementDataFile = {}\n"),
+        ("e.nrrd", "NRRD0004\rtype: uchar\rdimension: 2\rsizes: 8 8\rencoding: raw\rdata file: {}\r"),
         ("c.mha", "ObjectType = Image\nNDims = 2\nDimSize = 8 8\nElementType = MET_UCHAR\nElementDataFile = {}\n"),
     ],
 )
@@ -79,6 +81,13 @@ def test_a_picture_cannot_reach_another_file_of_the_machine(tmp_path, name, head
     (tmp_path / name).write_text(header.format(tmp_path / "secret"))
     with pytest.raises(PictureError, match=rf"{name} keeps its pixels in another file"):
         read_picture(tmp_path / name)
+
+
+def test_a_header_that_hides_its_end_is_refused(tmp_path):
+    header = "NRRD0004\n#" + "x" * 2**20 + "\ntype: uchar\ndimension: 2\nsizes: 8 8\nencoding: raw\ndata file: secret\n"
+    (tmp_path / "f.nrrd").write_text(header)
+    with pytest.raises(PictureError, match=r"f\.nrrd cannot be read: it is damaged, or its header is far too long"):
+        read_picture(tmp_path / "f.nrrd")
 
 
 @pytest.mark.parametrize(

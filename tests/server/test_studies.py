@@ -79,3 +79,66 @@ def test_a_refused_label_is_told_by_its_pictures_name(studies: Studies, tmp_path
         studies.save_label("chest", str(tmp_path / "tmp1234.nii.gz"), "final", {})
     assert refused.value.status_code == 422
     assert refused.value.detail.startswith("label_of_chest.nii.gz does not lie on its picture")
+
+
+def upload(studies: Studies, tmp_path: Path, name: str, grey: int) -> str:
+    sent = tmp_path / "sent"
+    sent.mkdir(exist_ok=True)
+    Image.new("L", (32, 24), grey).save(sent / name)
+    return studies.add_image("chest", str(sent / name), {})
+
+
+def test_an_upload_never_replaces_another_picture(studies: Studies, tmp_path: Path) -> None:
+    before = (studies.folder / "chest.png").read_bytes()
+    assert upload(studies, tmp_path, "again.png", 90) == "chest"
+    for name in ("other.png", "other.jpg"):
+        with pytest.raises(HTTPException) as refused:
+            upload(studies, tmp_path, name, 200)
+        assert refused.value.status_code == 409 and "another picture called chest" in refused.value.detail
+    assert (studies.folder / "chest.png").read_bytes() == before
+    assert studies.picture_path("chest").name == "chest.png"
+
+
+def test_what_a_link_points_to_outlives_the_link(tmp_path: Path) -> None:
+    originals, folder = tmp_path / "originals", tmp_path / "studies"
+    folder.mkdir()
+    write_ct_series(originals / "scan", VALUES, (1, 1, 2), "scan")
+    Image.new("L", (32, 24), 90).save(originals / "chest.png")
+    for name in ("scan", "chest.png"):
+        (folder / name).symlink_to(originals / name)
+    studies = Studies(str(folder), auto_reload=False, read_only=False)
+    for name in ("scan", "chest"):
+        studies.remove_image(name)
+    assert studies.list_images() == []
+    assert (originals / "chest.png").is_file() and len(list((originals / "scan").iterdir())) == 4
+
+
+def test_of_a_series_folder_only_the_series_is_removed(studies: Studies) -> None:
+    (studies.folder / "whole" / "notes.txt").write_text("mine")
+    studies.remove_image("whole")
+    assert [path.name for path in (studies.folder / "whole").iterdir()] == ["notes.txt"]
+
+
+def test_a_label_folder_that_links_elsewhere_loses_nothing_there(studies: Studies, tmp_path: Path) -> None:
+    reference = tmp_path / "reference"
+    reference.mkdir()
+    for name in ("chest.nii.gz", "chest.png"):
+        (reference / name).write_bytes(b"reference")
+    (studies.folder / "labels" / "final" / "chest.nii.gz").symlink_to(reference / "chest.nii.gz")
+    studies.save_label("chest", write_label(tmp_path / "label.nii.gz", 1), "final", {})
+    assert {path.read_bytes() for path in reference.iterdir()} == {b"reference"}
+    assert not (studies.folder / "labels" / "final" / "chest.nii.gz").is_symlink()
+
+
+def test_a_label_sent_as_png_is_kept_with_its_pictures_grid(studies: Studies, tmp_path: Path) -> None:
+    Image.new("L", (32, 24), 1).save(tmp_path / "label.png")
+    studies.save_label("chest", str(tmp_path / "label.png"), "final", {})
+    assert sitk.ReadImage(str(studies.folder / "labels" / "final" / "chest.nii.gz")).GetSize() == (32, 24, 1)
+
+
+def test_what_vanishes_or_cannot_be_opened_does_not_stop_the_listing(studies: Studies) -> None:
+    (studies.folder / "whole" / "gone.txt").symlink_to("/nonexistent")
+    (studies.folder / "._chest.png").write_bytes(b"of another system")
+    studies.refresh()
+    assert sorted(studies.list_images()) == ["chest", "gap", "whole"]
+    assert studies.get_image_info("whole")["path"].endswith(".nrrd")

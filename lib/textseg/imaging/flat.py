@@ -13,6 +13,7 @@ from textseg.imaging.kinds import suffix_of
 
 FLAT_AXES = "LIP"  # a frontal view; an axial slice in standard display is stored the same way
 EXIF_ORIENTATION, UPRIGHT = 274, 1
+GREY_ALPHA = 4  # PNG colour type
 
 
 def decode_flat(path: Path) -> Decoded:
@@ -21,7 +22,10 @@ def decode_flat(path: Path) -> Decoded:
     ITK reads PNG. Pillow reads what ITK does not (WebP, PNG of grey and alpha) and JPEG, where ITK fills the missing
     half of a cut file with grey and says nothing.
     """
-    if suffix_of(path) == ".png" and not _grey_with_alpha(path):
+    depth, colour_type = _png_kind(path)
+    if (depth, colour_type) == (16, GREY_ALPHA):
+        raise PictureError(f"{path.name} has 16 bits of grey and alpha, which cannot be read. Export it without alpha.")
+    if suffix_of(path) == ".png" and colour_type != GREY_ALPHA:
         reader = _header(path)
         check_size(path.name, reader.GetSize(), 2 * reader.GetNumberOfComponents())
         pixels, grid, notes = pixels_of(reader.Execute()), Grid.of(reader), ()
@@ -33,10 +37,11 @@ def decode_flat(path: Path) -> Decoded:
     return Decoded(grey, grid, FLAT_AXES, placed=False, warnings=notes + warnings, layers=layers)
 
 
-def _grey_with_alpha(path: Path) -> bool:
-    """A PNG that says colour type 4 in its header."""
+def _png_kind(path: Path) -> tuple[int, int]:
+    """Bits per channel and colour type as a PNG's header says them; zeros for another file."""
     with path.open("rb") as file:
-        return file.read(26)[25:] == b"\x04"
+        header = file.read(26)
+    return (header[24], header[25]) if suffix_of(path) == ".png" and len(header) == 26 else (0, 0)
 
 
 def _header(path: Path) -> sitk.ImageFileReader:

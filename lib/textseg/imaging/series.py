@@ -93,8 +93,12 @@ class Slice:
 
 
 def _begins_like_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    """False also for a file that is gone by now: a copy under its way is renamed at its end."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _series_of_file(path: Path) -> str:

@@ -1,5 +1,7 @@
 """NIfTI, NRRD and MetaImage: slices and volumes that say where they lie in the patient."""
 
+import itertools
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -48,13 +50,15 @@ def decode_volume(path: Path) -> Decoded:
 def _check_whole(path: Path) -> None:
     """NRRD and MetaImage may name another file of this machine as their pixels: an upload must not reach it."""
     with path.open("rb") as file:
-        lines = file.read(LONGEST_HEADER).lower().split(b"\n")
-    for line in lines:
+        lines = re.split(rb"[\r\n]", file.read(LONGEST_HEADER).lower())
+    metaimage = suffix_of(path) == ".mha"
+    for before, line in itertools.pairwise(lines):
         key, _, value = (part.strip() for part in line.replace(b"=", b":").partition(b":"))
         if key in (b"data file", b"datafile") or (key == b"elementdatafile" and value != b"local"):
             raise PictureError(f"{path.name} keeps its pixels in another file. Save it as one file.")
-        if not line.strip() or key == b"elementdatafile":
+        if key == b"elementdatafile" or (not metaimage and not line and before):
             return
+    raise PictureError(f"{path.name} cannot be read: it is damaged, or its header is far too long. Export it anew.")
 
 
 def _check_nifti_header(path: Path) -> None:
@@ -96,7 +100,7 @@ def _bytes_per_pixel(reader: sitk.ImageFileReader) -> int:
 
 def _nifti_pixels(path: Path, grid: Grid) -> np.ndarray:
     """z, y, x by nibabel: ITK puts 0 for NaN and for the end of a cut file."""
-    proxy = nib.load(path).dataobj
+    proxy = nib.load(path, mmap=False).dataobj  # mapped, a file that shrinks meanwhile would end the process
     plain = proxy.slope in (1, None) and proxy.inter in (0, None)
     values = np.asarray(proxy.get_unscaled() if plain else np.asarray(proxy, dtype=np.float32))
     if values.dtype.names:  # RGB or RGBA

@@ -20,11 +20,16 @@ def write_mask(picture: Picture, masks: np.ndarray, path: Path, dtype: str = "ui
 
     Raises OptionError for a suffix or number type that is not offered.
     """
-    if not path.name.endswith(MASK_SUFFIXES):
-        raise OptionError(f"A mask is written as {', '.join(MASK_SUFFIXES)}, not as {path.name!r}.")
+    check_mask_name(path)
     if dtype not in MASK_TYPES:
         raise OptionError(f"A mask's number type is one of {', '.join(MASK_TYPES)}, not {dtype!r}.")
     sitk.WriteImage(picture.on_grid(masks.astype(MASK_TYPES[dtype])), str(path), useCompression=compress)
+
+
+def check_mask_name(path: Path) -> None:
+    """Raises OptionError for a suffix that masks are not written with."""
+    if not path.name.endswith(MASK_SUFFIXES):
+        raise OptionError(f"A mask is written as {', '.join(MASK_SUFFIXES)}, not as {path.name!r}.")
 
 
 def write_new_mask(picture: Picture, masks: np.ndarray, folder: Path, suffix: str, dtype: str, compress: bool) -> Path:

@@ -16,6 +16,7 @@ from textseg.errors import PictureNotFound, UnknownModel
 from textseg.registry import served_models
 from textseg.server.http_errors import told_to_the_client
 from textseg.server.infer import LABEL, TextSegInfer
+from textseg.server.names import check_tag
 from textseg.server.studies import Studies
 from textseg.text.hints import shown
 
@@ -74,10 +75,11 @@ class TextSegApp(MONAILabelApp):
         with told_to_the_client(request_id):
             task = self._task(request.get("model"))
             image_id, path, row = self._picture(request, datastore)
+            saved = bool(request.get("save_label") and image_id)
+            tag = check_tag(request.get("label_tag", DefaultLabelTag.ORIGINAL.value)) if saved else ""
             file, params = task({**request, "image": path, "row": row, "request_id": request_id})
         label = file
-        if request.get("save_label") and image_id:
-            tag = request.get("label_tag", DefaultLabelTag.ORIGINAL)
+        if saved:
             label = datastore.save_label(image_id, file, tag, {"model": task.predictor.spec.name, "params": params})
         return {"label": label, "tag": DefaultLabelTag.ORIGINAL, "file": file, "params": params}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from textseg.imaging.kinds import stem_of, suffix_of
+from textseg.imaging.picture import XRAY
 from textseg.imaging.read import decode
 
 FOLDER = ".textseg"  # below the studies: what the server itself keeps there
@@ -48,7 +49,7 @@ class Delivery:
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as unfinished:
             draft = Path(unfinished) / path.name
             if picture.is_dir():
-                decoded = decode(picture)
+                decoded = decode(picture, asked=XRAY)  # whatever its modality: only its grid and values are delivered
                 sitk.WriteImage(decoded.grid.image(decoded.pixels), str(draft))
                 logger.info("%s: %d DICOM files delivered as one NRRD", picture.name, decoded.grid.size[2])
             else:
@@ -70,6 +71,6 @@ def _letters(byte: int) -> str:
 
 def _state(picture: Path) -> bytes:
     """Where a picture lies, how large it is and when it was changed."""
-    files = sorted(picture.iterdir()) if picture.is_dir() else [picture]
+    files = sorted(path for path in picture.iterdir() if path.is_file()) if picture.is_dir() else [picture]
     lines = [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
     return "\n".join(lines).encode()

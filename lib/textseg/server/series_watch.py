@@ -22,11 +22,18 @@ class SeriesWatch(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Called by the watcher's thread for every change below the studies."""
-        place = Path(event.src_path).relative_to(self._studies).parts
-        in_a_folder = len(place) == 2 or (len(place) == 1 and event.is_directory)
-        if event.event_type not in CHANGES or not in_a_folder or place[0] in self._own:
+        ends = [event.src_path, event.dest_path] if event.event_type == "moved" else [event.src_path]
+        if event.event_type not in CHANGES or not any(self._counts(path, event) for path in ends if path):
             return
         self._timer.cancel()
         self._timer = Timer(QUIET_SECONDS, self._refresh)
         self._timer.daemon = True
         self._timer.start()
+
+    def _counts(self, path: str, event: FileSystemEvent) -> bool:
+        """A change in a sub-folder, or of one; a picture that was renamed, as many copies are at their end."""
+        if not Path(path).is_relative_to(self._studies):
+            return False
+        place = Path(path).relative_to(self._studies).parts
+        whole = event.is_directory or event.event_type == "moved" or Path(path).is_dir()
+        return (len(place) == 2 or (len(place) == 1 and whole)) and place[0] not in self._own

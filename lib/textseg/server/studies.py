@@ -1,29 +1,31 @@
 """The studies folder: which file or series a picture id means, what prompts.csv says of it, and labels at the door."""
 
+import filecmp
 import logging
 import shutil
 import tempfile
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from monailabel.datastore.local import LocalDatastore
-from monailabel.interfaces.datastore import DefaultLabelTag
 
 from textseg.data.prompts_table import TABLE, PromptRow, read_prompts
-from textseg.errors import OptionError, PictureError, PictureNotFound
+from textseg.errors import NameTaken, PictureError, PictureNotFound
 from textseg.imaging.kinds import SUFFIXES, check_kind, is_picture_name, stem_of, suffix_of
 from textseg.imaging.labels import read_label
+from textseg.imaging.picture import XRAY
 from textseg.imaging.read import read_picture
-from textseg.imaging.series import count_series
+from textseg.imaging.series import count_series, dicom_files
 from textseg.imaging.write import write_label
 from textseg.server.delivery import FOLDER, Delivery
 from textseg.server.http_errors import told_to_the_client
+from textseg.server.names import check_picture_id, check_tag, id_of, literal
 from textseg.server.series_watch import SeriesWatch
 from textseg.text.hints import shown
 
 PATTERNS = tuple(f"*{written}" for suffix in SUFFIXES for written in (suffix, suffix.upper()))
-TAGS = (DefaultLabelTag.FINAL.value, DefaultLabelTag.ORIGINAL.value)
 logger = logging.getLogger(__name__)
 
 
@@ -39,11 +41,12 @@ class Studies(LocalDatastore):
         self._table: tuple[float, dict[str, PromptRow]] = (-1.0, {})
         self._series: dict[str, tuple[int, int]] = {}
         self._unusable: dict[str, tuple[int, ...]] = {}
+        self._refreshing = threading.RLock()
         super().__init__(folder, extensions=PATTERNS, auto_reload=auto_reload, read_only=read_only)
         if auto_reload:
             watch = SeriesWatch(self.folder, (FOLDER, self._datastore.labels_dir), self.refresh)
             self._observer.schedule(watch, str(self.folder), recursive=True)
-        for name, pictures in Counter(_id_of(path) for path in self._pictures()).items():
+        for name, pictures in Counter(id_of(path) for path in self._pictures()).items():
             if pictures > 1:
                 logger.warning(
                     "%d pictures are called %s: none of them can be used until they are renamed", pictures, name
@@ -56,8 +59,8 @@ class Studies(LocalDatastore):
         have that name or when its kind is not supported.
         """
         check_picture_id(image_id)
-        named = [*sorted(self.folder.glob(f"{_literal(image_id)}.*")), self.folder / image_id]
-        pictures = [path for path in named if self._may_be_meant(path) and _id_of(path) == image_id]
+        named = self._named(image_id)
+        pictures = [path for path in named if self._may_be_meant(path) and id_of(path) == image_id]
         if len(pictures) > 1:
             names = " and ".join(path.name for path in pictures)
             raise PictureError(f"{names} have one name, {image_id}. Rename one of them, then refresh.")
@@ -113,37 +116,77 @@ class Studies(LocalDatastore):
         return pairs
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """An upload by a client: its id must stay in the folder, and its kind must be one that can be read."""
+        """An upload by a client: its id must stay in the folder and its kind be one that is read; nothing is replaced.
+
+        The same picture sent again changes nothing; another one of that name is refused.
+        """
+        sent = Path(image_filename)
+        image_id = image_id or stem_of(sent)
         with told_to_the_client():
             check_picture_id(image_id)
-            check_kind(Path(image_filename))
+            check_kind(sent)
+            taken = [path for path in self._named(image_id) if id_of(path) == image_id or path.is_symlink()]
+            if any(path.is_file() and filecmp.cmp(path, sent, shallow=False) for path in taken):
+                return image_id
+            if taken:
+                raise NameTaken(f"There is another picture called {image_id} already. Give this one another name.")
         return super().add_image(image_id, image_filename, image_info)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """A label by a client: laid on its picture's own grid before it is stored, or refused."""
         with told_to_the_client(), tempfile.TemporaryDirectory(prefix="textseg-") as folder:
             check_tag(label_tag)
-            picture = read_picture(self.picture_path(image_id))
+            picture = read_picture(self.picture_path(image_id), XRAY)  # whatever its modality: only its grid counts
             received = Path(folder) / f"label_of_{image_id}{suffix_of(Path(label_filename))}"
             shutil.copy(label_filename, received)
-            laid = received.with_name(f"laid{suffix_of(received)}")
+            kept = ".nii.gz" if suffix_of(received) == ".png" else suffix_of(received)  # a PNG would lose the grid
+            laid = received.with_name(f"laid{kept}")
             write_label(picture, read_label(received, picture), laid)
+            for path in self._stored_labels(image_id, label_tag):
+                if path.is_symlink():  # what it points to is not the server's
+                    path.unlink()
             label_id = super().save_label(image_id, str(laid), label_tag, label_info)
-        self._remove_other_kinds(label_id, label_tag)
+        for path in self._stored_labels(image_id, label_tag):
+            if path.name != f"{label_id}{kept}":  # it would be listed in place of the new one, and ITK would read it
+                path.unlink()
         return label_id
 
     def remove_image(self, image_id: str) -> None:
-        """Removes the picture and its labels, as MONAI Label does, and what was made of it for viewers."""
-        with told_to_the_client():
-            self.delivery.forget(self.picture_path(image_id))
-        super().remove_image(image_id)
+        """Removes the picture and its labels, and what was made of it for viewers.
 
-    def _remove_other_kinds(self, label_id: str, tag: str) -> None:
-        """An earlier label of another suffix would be listed in place of the new one, and ITK would read it for it."""
-        current = Path(self.get_label_uri(label_id, tag))
-        for path in current.parent.iterdir():
-            if path != current and is_picture_name(path) and stem_of(path) == label_id:
+        Of a link only the link goes, of a series folder only its DICOM files.
+        """
+        with told_to_the_client():
+            picture = self.picture_path(image_id)
+        self.delivery.forget(picture)
+        for tag in self.get_labels_by_image_id(image_id):
+            self.remove_label(image_id, tag)
+        if picture.is_dir() and not picture.is_symlink():
+            for path in dicom_files(picture):
                 path.unlink()
+            if not any(picture.iterdir()):
+                picture.rmdir()
+        else:
+            picture.unlink()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """List the studies anew. Called by the watcher's threads as well: what vanishes meanwhile ends none of them."""
+        with self._refreshing:
+            try:
+                super().refresh()
+            except OSError as error:
+                logger.warning("The studies could not be listed (%s); they are listed again at the next change", error)
+
+    def _named(self, image_id: str) -> list[Path]:
+        """Everything in the folder that may be called `image_id`, with or without a suffix."""
+        bare = self.folder / image_id
+        return [*sorted(self.folder.glob(f"{literal(image_id)}.*")), *([bare] if bare.exists() else [])]
+
+    def _stored_labels(self, image_id: str, tag: str) -> list[Path]:
+        folder = Path(self._datastore.label_path(tag))
+        files = folder.iterdir() if folder.is_dir() else ()
+        return [path for path in files if is_picture_name(path) and stem_of(path) == image_id]
 
     def _changed(self, image_id: str) -> tuple[int, ...]:
         """When a picture was added to the studies or taken away, and a file to its series."""
@@ -154,7 +197,9 @@ class Studies(LocalDatastore):
         return [path for path in self.folder.iterdir() if self._is_picture(path)]
 
     def _is_picture(self, path: Path) -> bool:
-        """What is listed: a picture file, a folder with one series."""
+        """What is listed: a picture file, a folder with one series; no hidden ones, which cannot be asked for."""
+        if path.name.startswith(".") or not path.name.isprintable():
+            return False
         return self._series_in(path) == 1 if path.is_dir() else path.is_file() and is_picture_name(path)
 
     def _may_be_meant(self, path: Path) -> bool:
@@ -168,7 +213,11 @@ class Studies(LocalDatastore):
         changed = folder.stat().st_mtime_ns
         known, count = self._series.get(folder.name, (0, 0))
         if known != changed or not count:
-            count = count_series(folder)
+            try:
+                count = count_series(folder)
+            except OSError as error:
+                logger.warning("%s cannot be looked into: %s", folder.name, error)
+                return 0
             if count > 1:
                 logger.warning("%s holds %d DICOM series: put each into a folder of its own", folder.name, count)
             self._series[folder.name] = (changed, count)
@@ -186,27 +235,3 @@ class Studies(LocalDatastore):
         if path.is_dir():
             return file, ""
         return file[: len(file) - len(suffix_of(path))], file[len(file) - len(suffix_of(path)) :]
-
-
-def check_picture_id(image_id: object) -> None:
-    """Raises PictureNotFound for an id that is no plain name: a path, a parent folder, control characters."""
-    plain = isinstance(image_id, str) and 0 < len(image_id) <= 255 and image_id.isprintable()
-    if not plain or image_id.startswith(".") or "/" in image_id or "\\" in image_id:
-        raise PictureNotFound(
-            f"{shown(image_id)} is no picture of these studies: give the name of a picture in the list, not a path."
-        )
-
-
-def check_tag(tag: object) -> None:
-    """Raises OptionError for a label tag that MONAI Label does not know: it names a folder."""
-    if tag not in TAGS:
-        raise OptionError(f"A label's tag is one of {', '.join(TAGS)}, not {shown(tag)}.")
-
-
-def _id_of(path: Path) -> str:
-    return path.name if path.is_dir() else stem_of(path)
-
-
-def _literal(name: str) -> str:
-    """The name with glob's special characters made harmless."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
