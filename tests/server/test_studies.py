@@ -1,6 +1,7 @@
 """The studies folder as a datastore: tags stay in it, one label per picture, a bad picture holds nobody up."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,13 @@ def test_what_was_made_of_a_picture_goes_with_it(studies: Studies) -> None:
     assert made.exists()
     studies.remove_image("chest")
     assert not made.parent.exists() and not (studies.folder / "chest.png").exists()
+
+
+def test_what_was_made_of_a_series_goes_when_its_folder_is_deleted_by_hand(studies: Studies) -> None:
+    made = Path(studies.get_image_uri("whole"))
+    shutil.rmtree(studies.folder / "whole")
+    studies.refresh()
+    assert not made.exists() and "whole" not in studies.list_images()
 
 
 def test_a_label_of_another_suffix_takes_the_place_of_the_earlier_one(studies: Studies, tmp_path: Path) -> None:

@@ -80,7 +80,11 @@ class TextSegApp(MONAILabelApp):
             file, params = task({**request, "image": path, "row": row, "request_id": request_id})
         label = file
         if saved:
-            label = datastore.save_label(image_id, file, tag, {"model": task.predictor.spec.name, "params": params})
+            try:
+                label = datastore.save_label(image_id, file, tag, {"model": task.predictor.spec.name, "params": params})
+            except Exception:
+                Path(file).unlink(missing_ok=True)
+                raise
         return {"label": label, "tag": DefaultLabelTag.ORIGINAL, "file": file, "params": params}
 
     def _task(self, model: object) -> TextSegInfer:

@@ -60,6 +60,12 @@ class Delivery:
             shutil.rmtree(earlier, ignore_errors=True)
         return path
 
+    def forget_removed(self, studies: Path) -> None:
+        """Take away what was made of pictures that are there no more."""
+        for made in self.folder.iterdir() if self.folder.is_dir() else ():
+            if not made.name.startswith(".") and not (studies / made.name).exists():
+                shutil.rmtree(made, ignore_errors=True)
+
     def forget(self, picture: Path) -> None:
         """Take away what was made of a picture."""
         shutil.rmtree(self.folder / picture.name, ignore_errors=True)

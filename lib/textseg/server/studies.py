@@ -175,6 +175,7 @@ class Studies(LocalDatastore):
         with self._refreshing:
             try:
                 super().refresh()
+                self.delivery.forget_removed(self.folder)
             except OSError as error:
                 logger.warning("The studies could not be listed (%s); they are listed again at the next change", error)
 
