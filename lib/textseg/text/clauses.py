@@ -82,7 +82,7 @@ def _attached(pieces: list[list[Word]]) -> list[list[Word]]:
             waiting = []
         elif attached and not waiting and _only_turns(piece) and not kinds_of(attached[-1]) & {*TURNING, "other"}:
             attached[-1] = _with_comma(attached[-1], piece)
-        elif waiting and attached and kinds & {"other"} and not kinds & {"strong", "weak", *TURNING}:
+        elif waiting and attached and "other" in kinds and not kinds & {"strong", "weak", *TURNING}:
             attached[-1] = _with_comma(attached[-1], waiting)
             waiting = []
             attached.append(piece)
@@ -98,10 +98,8 @@ def _attached(pieces: list[list[Word]]) -> list[list[Word]]:
 
 def _is_bare(piece: list[Word]) -> bool:
     kinds = kinds_of(piece)
-    spoken = [word for word in piece if word.kind == "unknown"]
-    return (
-        bool(kinds & set(PLACE)) and not kinds & {*NAMING, *TURNING, "more", "except", "hedge", "rest"} and not spoken
-    )
+    more = {*NAMING, *TURNING, "more", "except", "hedge", "rest", "unknown"}
+    return bool(kinds & set(PLACE)) and not kinds & more
 
 
 def _only_turns(words: list[Word]) -> bool:
@@ -111,15 +109,14 @@ def _only_turns(words: list[Word]) -> bool:
 
 
 def _denies_its_own_place(piece: list[Word]) -> bool:
-    first = next((word.kind for word in piece if word.kind not in ("filler", "but")), "")
-    return first == "no" and bool(kinds_of(piece) & {"side", "placed"})
+    return _first_kind(piece, ("filler", "but")) == "no" and bool(kinds_of(piece) & {"side", "placed"})
 
 
 def _with_comma(before: list[Word], piece: list[Word]) -> list[Word]:
     """Joined, as a list where a place follows a place, else by a comma."""
     if not before:
         return piece
-    first = next((word.kind for word in piece if word.kind not in ("filler", "of")), "")
+    first = _first_kind(piece, ("filler", "of"))
     listed = before[-1].kind in ("zone", "placed", "unit") and first in ("zone", "side", "placed", "and")
     listed = listed and not (first == "zone" and before[-1].kind == "unit" and "side" not in kinds_of(piece))
     return [*before, Word(",", ",", "and" if listed else "comma"), *piece]
@@ -144,29 +141,25 @@ def _begins_anew(word: Word, before: list[Word], rest: list[Word]) -> bool:
     if word.text == "there" and after and after[0].text in ("is", "are"):
         return bool(kinds_of(before) & {"strong", "other", *TURNING})
     if word.kind == "and" or word.text == "with":
-        cleared = "clear" in kinds_of(before) or (word.text == "and" and _starts_with_place(after))
-        return (said and not turned and _turns_first(after) and not _only_turns(after)) or (
-            turned and cleared and _affirms(after)
+        cleared = "clear" in kinds_of(before) or (
+            word.text == "and" and _first_kind(after, ("filler", "of")) in ("side", "placed")
         )
+        denies = said and not turned and _polarity(after) in TURNING and not _only_turns(after)
+        return denies or (turned and cleared and _polarity(after) == "strong")
     starts = word.kind in ("side", "placed") or (word.kind == "zone" and before[-1].kind not in PLACE)
-    if starts and turned and before[-1].kind == "other" and _affirms(rest):
+    if starts and turned and before[-1].kind == "other" and _polarity(rest) == "strong":
         return True
     if not starts or before[-1].kind in ("of", "and", "no") or (before[-1].text == "the" and before[-2:-1] != []):
         return False
     placed = bool(kinds_of(before) & set(PLACE))
     complete = placed and bool(kinds_of(before) & {"strong", "clear"}) and (before[-1].kind != "side")
-    return complete and bool(kinds_of(rest) & {"strong", "clear", "no"}) and (turned or _turns_first(rest))
+    return complete and bool(kinds_of(rest) & {"strong", "clear", "no"}) and (turned or _polarity(rest) in TURNING)
 
 
-def _starts_with_place(words: list[Word]) -> bool:
-    return next((word.kind for word in words if word.kind not in ("filler", "of")), "") in ("side", "placed")
+def _first_kind(words: list[Word], passed_over: tuple[str, ...]) -> str:
+    return next((word.kind for word in words if word.kind not in passed_over), "")
 
 
-def _turns_first(words: list[Word]) -> bool:
-    """The words deny something, before anything is affirmed."""
-    first = next((word.kind for word in words if word.kind in ("strong", *TURNING)), "")
-    return first in TURNING
-
-
-def _affirms(words: list[Word]) -> bool:
-    return next((word.kind for word in words if word.kind in ("strong", *TURNING)), "") == "strong"
+def _polarity(words: list[Word]) -> str:
+    """What comes first in the words: a finding (strong) or a denial (no, clear)."""
+    return next((word.kind for word in words if word.kind in ("strong", *TURNING)), "")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from textseg.text.clauses import TURNING, clauses_of, kinds_of, sentences_of, split
 from textseg.text.finding import ZONES, Finding
 from textseg.text.lexicon import ANATOMY, BODY, CAUSES, COUNTED, HEDGES, NEUTRAL, OLD
-from textseg.text.places import Places, places_of
+from textseg.text.places import Places, add_places, places_of
 from textseg.text.words import Word
 
 COUNT_NOUNS = frozenset(COUNTED.split())
@@ -134,8 +134,7 @@ def _affirm(places: Places, sideless: bool, kinds: set[str], said: Gathered) -> 
     said.found |= found
     said.definite |= found and "hedge" not in kinds
     said.sideless |= sideless
-    for side, zones in places.items():
-        said.places.setdefault(side, set()).update(zones)
+    add_places(said.places, places)
 
 
 def _except(places: Places, sideless: bool, kinds: set[str], said: Gathered) -> None:
@@ -146,8 +145,7 @@ def _except(places: Places, sideless: bool, kinds: set[str], said: Gathered) -> 
         said.denied_sides -= set(places)
         _affirm(places, False, kinds, said)
         return
-    for side, zones in places.items():
-        said.denied_zones.setdefault(side, set()).update(zones)
+    add_places(said.denied_zones, places)
 
 
 def _deny(clause: list[Word], places: Places, said: Gathered) -> None:
@@ -168,8 +166,7 @@ def _deny(clause: list[Word], places: Places, said: Gathered) -> None:
         said.denied = next(iter(whole)) if len(whole) == 1 else "all"
         said.asked |= said.found and not said.definite and len(whole) > 1
     else:
-        for side, zones in places.items():
-            said.denied_zones.setdefault(side, set()).update(zones)
+        add_places(said.denied_zones, places)
 
 
 def _is_of_another(clause: list[Word]) -> bool:

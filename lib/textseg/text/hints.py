@@ -9,7 +9,8 @@ from textseg.text.words import Word, suggestion
 EXAMPLE = "Bilateral pulmonary infection, two infected areas, lower left lung and upper right lung"
 SUPPORTED = "infection of the lungs (opacity, consolidation, infiltrate, ground glass, pneumonia)"
 SUGGESTED = 5  # unknown words for which something like them is looked for
-FOREIGN_WORDS = frozenset((*FOREIGN.split(), *FOREIGN_SIDES.split()))
+OTHER_SIDES = frozenset(FOREIGN_SIDES.split())
+FOREIGN_WORDS = OTHER_SIDES | set(FOREIGN.split())
 
 
 def shown(value: object, limit: int = 300) -> str:
@@ -27,7 +28,7 @@ def is_foreign(text: str, words: list[Word]) -> bool:
     unknown = [word for word in spoken if word.kind == "unknown" and word not in foreign]
     strange = len(foreign) + len(unknown)
     mixed = bool(foreign and unknown) and 2 * strange >= len(spoken)
-    sided = any(word.typed.lower() in FOREIGN_SIDES.split() for word in foreign)
+    sided = any(word.typed.lower() in OTHER_SIDES for word in foreign)
     return (bool(letters) and 2 * latin < len(letters)) or len(foreign) >= 2 or mixed or sided
 
 

@@ -18,9 +18,10 @@ Places = dict[str, set[str]]
 
 @dataclass
 class Part:
-    """One noun phrase: what it says of side and zones. joined: what stands before it, and or other.
+    """One noun phrase: what it says of side and zones.
 
-    whole: it names the organ itself (lung, hemithorax), not a lobe or a zone of it.
+    joined: what stands before it (start, and, apart, other). unit: its noun (lung, lobe, zone). placed: sides and zones
+    that one word names together (RUL).
     """
 
     joined: str = "start"
@@ -45,17 +46,21 @@ def places_of(words: list[Word], known: bool = False) -> tuple[Places, bool]:
     places: Places = {}
     sideless = False
     for part in parts:
-        for side, zones in part.placed.items():
-            places.setdefault(side, set()).update(zones)
+        add_places(places, part.placed)
         if part.placed or part.empty:
             continue
         sideless |= not part.side
         zones = set(part.zones) - {"all"} or set(ZONES)  # "the whole right upper lobe" is the upper lobe
-        for side in (LEFT, RIGHT) if part.side in (BOTH, "") else (part.side,):
-            places.setdefault(side, set()).update(zones)
+        add_places(places, dict.fromkeys((LEFT, RIGHT) if part.side in (BOTH, "") else (part.side,), zones))
     if sideless and all(not part.side and part.zones == ["all"] for part in parts if not part.empty):
         return {}, False  # "diffuse opacities": extent without a place
     return places, sideless
+
+
+def add_places(places: Places, others: Places) -> None:
+    """Puts the zones of `others` to those of `places`."""
+    for side, zones in others.items():
+        places.setdefault(side, set()).update(zones)
 
 
 def _parts(words: list[Word], known: bool) -> list[Part]:

@@ -10,17 +10,15 @@ from rapidfuzz.distance import OSA
 from textseg.text.lexicon import KINDS, LONG_WORDS, NUMBER_VALUES
 from textseg.text.written_forms import REWRITTEN
 
-TOKENS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+|[.!;:,\n()/+&?]| [-\u2013\u2014] ")
-MARKS = {**dict.fromkeys(".!;\n", "stop"), **dict.fromkeys(",()", "comma"), **dict.fromkeys("/+&", "and"), ":": "colon"}
-STRICT = (
-    "side",
-    "no",
-    "clear",
-    "placed",
-    "except",
-    "rest",
-    "but",
-)  # what turns a meaning round is not guessed from afar
+TOKENS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+|[.!;:,\n()/+&?]| - ")
+MARKS = {
+    **dict.fromkeys(".!;\n", "stop"),
+    **dict.fromkeys(",()-", "comma"),
+    **dict.fromkeys("/+&", "and"),
+    ":": "colon",
+}
+# What turns a meaning round is not guessed from afar.
+STRICT = ("side", "no", "clear", "placed", "except", "rest", "but")
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,6 @@ def _word(token: str) -> Word:
     mark = token.strip(" ") or token
     if mark in MARKS:
         return Word(token, mark, MARKS[mark])
-    if mark in "-\u2013\u2014":
-        return Word(token, mark, "comma")
     if mark == "?":
         return Word(token, "possible", "hedge")
     if token.isdecimal():
