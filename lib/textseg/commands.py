@@ -125,6 +125,17 @@ def samples(options: argparse.Namespace) -> None:
         print(path)
 
 
+def forget(options: argparse.Namespace) -> None:
+    """Erase everything that is kept of a picture."""
+    from textseg.data.store.forget import forget
+
+    erased = forget(options.studies, options.image)
+    for path in erased:
+        print(f"erased {path}")
+    if not erased:
+        print(f"Nothing was kept of {options.image}.")
+
+
 def read(options: argparse.Namespace) -> None:
     """Say how prompts are understood: one from the command line, or one per line of a file."""
     prompts = _lines(options.file) if options.file else [options.prompt]

@@ -52,6 +52,32 @@ class DataError(TextSegError):
     exit_code = 2
 
 
+class StoreError(TextSegError):
+    """Prompts and labels cannot be kept or read: a full disk, no right to write, a store of a newer version."""
+
+    status = 503
+
+
+class LabelNotFound(TextSegError):
+    """There is no such label."""
+
+    status = 404
+    exit_code = 2
+
+
+class LabelProtected(TextSegError):
+    """A machine's mask would take the place of a person's final label."""
+
+    status = 409
+    exit_code = 2
+
+
+class ServerBusy(TextSegError):
+    """More requests wait than are taken; come back later."""
+
+    status = 503
+
+
 class UnknownModel(TextSegError):
     """No model of that name is in the registry."""
 

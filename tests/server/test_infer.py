@@ -83,7 +83,7 @@ def test_the_reply_says_what_was_done(server: Server, tmp_path: Path) -> None:
     [
         ("xray_alpha", {"prompt": LEFT, "preset": RIGHT}, "typed", "infection L lower"),
         ("xray_alpha", {"preset": RIGHT, "laterality": "picture"}, "preset", "infection R lower"),
-        ("xray_alpha", {"prompt": "  \t"}, "csv", "[from CSV] infection L lower, R upper"),
+        ("listed", {"prompt": "  \t"}, "csv", "[from CSV] infection L lower, R upper"),
         ("unlisted", {}, "none", "[no prompt] infection anywhere"),
         ("mirrored", {"laterality": "patient"}, "csv", "[from CSV] infection R lower"),
     ],
@@ -98,21 +98,25 @@ def test_which_text_counts(
 
 @pytest.fixture(scope="module")
 def more_studies(server: Server) -> None:
-    """A picture without a row in prompts.csv, and one whose row speaks of picture sides."""
-    for name in ("unlisted.png", "mirrored.png"):
+    """Pictures without a row in prompts.csv, with one, and with one that speaks of picture sides."""
+    for name in ("unlisted.png", "listed.png", "mirrored.png"):
         (server.studies / name).write_bytes((server.studies / "xray_alpha.png").read_bytes())
     table = server.studies / "prompts.csv"
     head, *rows = table.read_text().splitlines()
+    (alpha,) = [row for row in rows if row.startswith("xray_alpha")]
+    rows.append(alpha.replace("xray_alpha", "listed"))
     rows = [f"{row},patient" for row in rows] + [f'mirrored.png,"{LEFT}",xray,picture']
     table.write_text("\n".join([f"{head},laterality", *rows]) + "\n")
 
 
-def test_options_echoed_as_lists_and_nulls_arrive_resolved(server: Server, tmp_path: Path) -> None:
+def test_options_echoed_as_lists_and_nulls_arrive_resolved(
+    server: Server, tmp_path: Path, more_studies: None
+) -> None:
     config = server.client(tmp_path).info()["models"]["c2fvl-compact"]["config"]
     assert next(iter(config)) == "prompt"
     assert config["preset"][0] == ""
-    _, echoed = server.infer(tmp_path, "xray_alpha", **config)
-    _, empty = server.infer(tmp_path, "xray_alpha", **dict.fromkeys(config))
+    _, echoed = server.infer(tmp_path, "listed", **config)
+    _, empty = server.infer(tmp_path, "listed", **dict.fromkeys(config))
     assert echoed["prompt_source"] == empty["prompt_source"] == "csv"
 
 

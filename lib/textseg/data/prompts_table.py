@@ -44,6 +44,23 @@ def read_prompts(path: Path) -> dict[str, PromptRow]:
         raise DataError(f"{path.name} is not a CSV table in UTF-8 ({error}). Save it as CSV UTF-8.") from error
 
 
+class PromptsTable:
+    """The prompts.csv of one studies folder, read anew when it changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / TABLE
+        self._read: tuple[int, dict[str, PromptRow]] = (-1, {})
+
+    def row(self, image_id: str) -> PromptRow | None:
+        """A picture's row; None without one. Raises DataError when the table is damaged."""
+        if not self._path.is_file():
+            return None
+        changed = self._path.stat().st_mtime_ns
+        if changed != self._read[0]:
+            self._read = (changed, read_prompts(self._path))
+        return self._read[1].get(image_id)
+
+
 def picture_id(name: str) -> str:
     """A file name or id -> the id: without a picture suffix."""
     for suffix in sorted(SUFFIXES, key=len, reverse=True):

@@ -50,6 +50,13 @@ class Grid:
         affine[:3, :3] = RAS_OF_LPS @ self.matrix
         return "".join(orientations.aff2axcodes(affine))
 
+    def near(self, other: "Grid") -> bool:
+        """True for the same voxels, but for what a file format rounds."""
+        if self.size != other.size:
+            return False
+        mine, others = ((*grid.spacing, *grid.origin, *grid.direction) for grid in (self, other))
+        return np.allclose(mine, others, rtol=1e-5, atol=1e-4)
+
     def fault(self) -> str:
         """What is wrong with the geometry, in words; "" when nothing is."""
         if min(self.spacing) <= 0:

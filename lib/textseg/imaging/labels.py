@@ -29,7 +29,7 @@ def read_label(path: str | os.PathLike[str], picture: Picture) -> np.ndarray:
     PictureError for an unreadable file, DataError where it holds no labels or fits neither way.
     """
     path = Path(path)
-    label = _decoded_label(path)
+    label = check_label_file(path)
     laid = _by_geometry(label, picture)
     if laid is None and label.grid.size == picture.grid.size and _rewritten(label.grid, picture):
         laid = label.pixels
@@ -49,8 +49,8 @@ def read_mask(path: str | os.PathLike[str], picture: Picture) -> np.ndarray:
     return picture.view.displayed(read_label(path, picture)) > 0
 
 
-def _decoded_label(path: Path) -> Decoded:
-    """A file of one layer of whole numbers from 0 to 65535. Raises PictureError, DataError."""
+def check_label_file(path: Path) -> Decoded:
+    """A label file as decoded: one layer of whole numbers from 0 to 65535. Raises PictureError, DataError."""
     if path.is_file() and suffix_of(path) not in LABEL_SUFFIXES:
         raise DataError(f"{path.name} cannot be a label. Save it as one of {', '.join(LABEL_SUFFIXES)}.")
     label = decode(path)

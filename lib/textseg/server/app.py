@@ -1,7 +1,6 @@
 """The MONAI Label app. MONAI Label builds one TextSegApp in the server and one in each job that it starts."""
 
 import logging
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,31 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.strategy import Strategy
 
 from textseg import __version__
+from textseg.data.joined import CLASS_LABEL
+from textseg.data.store.clients import Client
 from textseg.engine.predictor import Predictor
-from textseg.errors import PictureNotFound, UnknownModel
+from textseg.errors import PictureNotFound, StoreError, UnknownModel
 from textseg.registry import served_models
+from textseg.server.batch import BatchRuns
+from textseg.server.caller import current_caller
+from textseg.server.conf import SETTINGS, is_on
 from textseg.server.http_errors import told_to_the_client
-from textseg.server.infer import LABEL, TextSegInfer
+from textseg.server.infer import Job, Outcome, TextSegInfer
 from textseg.server.names import check_tag
+from textseg.server.sessions import SafeSessions
+from textseg.server.strategy import RandomStrategy
 from textseg.server.studies import Studies
+from textseg.server.wire import open_wire
 from textseg.text.hints import shown
 
-SETTINGS = ("models", "server_mode")
 logger = logging.getLogger(__name__)
 
 
 class TextSegApp(MONAILabelApp):
-    """Text-prompted segmentation. `--conf models a,b|all` chooses the models; without it the default one is served."""
+    """Text-prompted segmentation. Settings (--conf): see `conf.SETTINGS`."""
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str] | None) -> None:
         conf = conf or {}
@@ -38,7 +45,7 @@ class TextSegApp(MONAILabelApp):
             name="textseg",
             description="Segments lung infection on chest X-rays from a written prompt. Not a medical device.",
             version=__version__,
-            labels=[LABEL],
+            labels=[CLASS_LABEL],
         )
 
     def init_datastore(self) -> Datastore:
@@ -58,8 +65,17 @@ class TextSegApp(MONAILabelApp):
             tasks[spec.name] = TextSegInfer(predictor)
         return tasks
 
+    def init_strategies(self) -> dict[str, Strategy]:
+        """What Next Sample offers."""
+        return {"random": RandomStrategy()}
+
+    def init_batch_infer(self) -> BatchRuns:
+        """All pictures one after the other."""
+        return BatchRuns()
+
     def on_init_complete(self) -> None:
-        """The last word before the first request: what is served, and how to go on."""
+        """Before the first request: the wire is closed but for what is open, and what is served is told."""
+        open_wire(allow_remote=is_on(self.conf, "allow_remote"))
         super().on_init_complete()
         logger.info(
             "Ready: %s; %d pictures. In 3D Slicer: module MONAI Label, connect, Next Sample, write into the cell "
@@ -68,46 +84,99 @@ class TextSegApp(MONAILabelApp):
             len(self.datastore().list_images()),
         )
 
+    def close(self) -> None:
+        """End what runs beside the requests, when another instance takes over."""
+        if isinstance(self._datastore, Studies):
+            self._datastore.close()
+
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        """One infer request of a viewer. A client's mistake becomes an HTTP error whose sentence the viewer shows."""
+        """One run on one picture. A client's mistake becomes an HTTP error whose sentence the viewer shows.
+
+        What was asked is remembered with the picture before the mask is given out.
+        """
         datastore = datastore or self.datastore()
-        request_id = uuid.uuid4().hex[:12]
-        with told_to_the_client(request_id):
+        caller = current_caller()
+        client = Client(str(request.get("client_id") or ""), caller.address)
+        with told_to_the_client(caller.request_id):
             task = self._task(request.get("model"))
-            image_id, path, row = self._picture(request, datastore)
-            saved = bool(request.get("save_label") and image_id)
-            tag = check_tag(request.get("label_tag", DefaultLabelTag.ORIGINAL.value)) if saved else ""
-            file, params = task({**request, "image": path, "row": row, "request_id": request_id})
-        label = file
-        if saved:
+            tag = check_tag(request.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
+            job = self._job(request, datastore, client)
+            outcome = task.run(job)
             try:
-                label = datastore.save_label(image_id, file, tag, {"model": task.predictor.spec.name, "params": params})
+                label = self._kept(request, datastore, client, job, outcome, tag)
             except Exception:
-                Path(file).unlink(missing_ok=True)
+                outcome.file.unlink(missing_ok=True)
                 raise
-        return {"label": label, "tag": DefaultLabelTag.ORIGINAL, "file": file, "params": params}
+        return {
+            "label": label,
+            "tag": DefaultLabelTag.ORIGINAL,
+            "file": str(outcome.file),
+            "params": outcome.reply,
+        }
+
+    def _kept(
+        self,
+        request: dict[str, Any],
+        datastore: Datastore,
+        client: Client,
+        job: Job,
+        outcome: Outcome,
+        tag: str,
+    ) -> str:
+        """Remembers the run, saves its mask as a label where that is asked for; returns the label id or the file."""
+        if not isinstance(datastore, Studies):
+            return str(outcome.file)
+        entry = outcome.entry(client, str(request.get("user") or ""), str(request["model"]))
+        if self._own_file(request):
+            datastore.keeping.remember_session_run(client, outcome.picture, entry)
+            return str(outcome.file)
+        image_id = str(request["image"])
+        if datastore.remembers:
+            datastore.keeping.remember_run(image_id, job.picture, outcome.picture, entry, outcome.mask)
+        else:
+            outcome.reply["warnings"].append("The studies folder cannot be written: this prompt is not remembered.")
+        if not request.get("save_label"):
+            return str(outcome.file)
+        if not datastore.remembers:
+            raise StoreError("The studies folder cannot be written: no label is saved. Give the server the right to.")
+        datastore.keeping.save_run(image_id, tag, outcome.file, entry, {"params": outcome.reply})
+        return image_id
 
     def _task(self, model: object) -> TextSegInfer:
         if not isinstance(model, str) or model not in self._infers:
             raise UnknownModel(f"No model {shown(model)} is served here. Served: {', '.join(self._infers)}.")
         return self._infers[model]
 
-    def _picture(self, request: dict[str, Any], datastore: Datastore) -> tuple[str, str, Any]:
-        """(picture id, "" in a session; its file; its row in prompts.csv or None)."""
-        if self._in_session(request):
-            return "", request["image"], None
+    def _job(self, request: dict[str, Any], datastore: Datastore, client: Client) -> Job:
+        """What is to be done. Raises TextSegError for a picture that is not there, or a damaged prompts.csv."""
+        request_id = current_caller().request_id
+        own = self._own_file(request)
+        if own:
+            return Job(request, Path(own), request_id)
         image_id = request.get("image")
         if isinstance(datastore, Studies):
-            return image_id, str(datastore.picture_path(image_id)), datastore.prompt_row(image_id)
+            path = datastore.picture_path(image_id)
+            carried = datastore.remembers and datastore.keeping.clients.carried_over(
+                client, image_id, request.get("prompt") or "", request.get("preset") or ""
+            )
+            known = datastore.keeping.known(image_id)
+            return Job(request, path, request_id, known.row, known.history.remembered, carried)
         path = datastore.get_image_uri(image_id)
         if not path or not Path(path).exists():
             raise PictureNotFound(f"There is no picture {shown(image_id)} in the studies.")
-        return image_id, path, None
+        return Job(request, Path(path), request_id)
 
-    def _in_session(self, request: dict[str, Any]) -> bool:
-        """True when the picture is one that the server itself took into a session."""
-        named = request.get("session")
-        if not isinstance(named, dict) or self.sessions() is None:
-            return False
-        session = self.sessions().get_session(named.get("name"))
-        return session is not None and session.image == request.get("image")
+    def _own_file(self, request: dict[str, Any]) -> str:
+        """A file that the server itself took in, for a session or with the request; "" when the picture has an id."""
+        session = request.get("session")
+        if isinstance(session, dict) and self.sessions() is not None:
+            found = self.sessions().get_session(session.get("name"))
+            return found.image if found is not None and found.image == request.get("image") else ""
+        uploaded = request.get("uploaded")
+        return str(uploaded) if isinstance(uploaded, Path) else ""
+
+    def _load_sessions(self, load: bool = False) -> SafeSessions | None:
+        """MONAI Label's hook: sessions that a half-written file cannot take down."""
+        if not load:
+            return None
+        return SafeSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from textseg.data.store.layout import FOLDER
 from textseg.imaging.kinds import stem_of, suffix_of
 from textseg.imaging.picture import XRAY
 from textseg.imaging.read import decode
 
-FOLDER = ".textseg"  # below the studies: what the server itself keeps there
 LETTERS = str.maketrans("0123456789", "abcdefghij")
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Delivery:
 
         Its name is made of letters, and changes with the picture: a viewer's cache never gives out an older one.
         """
-        key = "".join(_letters(byte) for byte in hashlib.sha256(_state(picture)).digest()[:6])
+        key = "".join(_letters(byte) for byte in hashlib.sha256(state_of(picture)).digest()[:6])
         suffix = ".nrrd" if picture.is_dir() else suffix_of(picture)
         stem = picture.name if picture.is_dir() else stem_of(picture)
         readable = re.sub("[^A-Za-z]", "_", stem.translate(LETTERS))
@@ -75,7 +75,7 @@ def _letters(byte: int) -> str:
     return chr(ord("a") + byte // 16) + chr(ord("a") + byte % 16)
 
 
-def _state(picture: Path) -> bytes:
+def state_of(picture: Path) -> bytes:
     """Where a picture lies, how large it is and when it was changed."""
     files = sorted(path for path in picture.iterdir() if path.is_file()) if picture.is_dir() else [picture]
     lines = [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]

@@ -2,35 +2,92 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from textseg.data.joined import CLASS_LABEL
 from textseg.data.prompts_table import PromptRow
+from textseg.data.store.clients import Client
+from textseg.data.store.durable import iso_time
+from textseg.data.store.history import CSV, NONE, PRESET, REMEMBERED, TYPED, PromptEntry
 from textseg.engine.predictor import Prediction, Predictor, Stopwatch
 from textseg.errors import PromptError
 from textseg.imaging.picture import Picture
 from textseg.imaging.read import read_picture
 from textseg.imaging.write import write_new_mask
+from textseg.server.caller import current_caller
 from textseg.server.options import InferOptions, infer_config, read_options
+from textseg.server.request_log import told
 from textseg.text.prompt import Reading, check_text, read_prompt
 from textseg.text.sentence import canonical, short_name
 
 API = 1
-LABEL = "infection"
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Which text counts for a request. source: typed, preset, csv or none."""
+    """Which text counts for a request. source: typed, preset, remembered, csv or none; laterality: of the prompt.
+
+    warnings: why an earlier text was passed over.
+    """
 
     prompt: str
     source: str
     reading: Reading | None
+    laterality: str = "patient"
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request. options: as the viewer sent them. picture: a file or series folder. row, remembered: what is known.
+
+    carried_over: the text is that of the picture before, which Slicer sent by itself: it counts as blank.
+    """
+
+    options: Mapping[str, Any]
+    picture: Path
+    request_id: str
+    row: PromptRow | None = None
+    remembered: PromptEntry | None = None
+    carried_over: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """file: the mask, which the caller removes. reply: for the viewer. mask: z, y, x on the picture's own grid."""
+
+    file: Path
+    reply: dict[str, Any]
+    picture: Picture
+    mask: np.ndarray
+    asked: Asked
+    viewer_laterality: str
+
+    def entry(self, client: Client, user: str, model: str) -> PromptEntry:
+        """The run as the picture's history keeps it."""
+        told = {key: self.reply[key] for key in ("finding", "canonical", "request_id")}
+        (segment,) = self.reply["label_names"]
+        return PromptEntry(
+            iso_time(),
+            self.asked.prompt,
+            self.asked.source,
+            self.asked.laterality,
+            self.viewer_laterality,
+            segment=segment,
+            model=model,
+            version=self.reply["model_version"],
+            client=client.id,
+            address=client.address,
+            user=user,
+            **told,
+        )
 
 
 class TextSegInfer(InferTask):
@@ -39,7 +96,7 @@ class TextSegInfer(InferTask):
     def __init__(self, predictor: Predictor) -> None:
         super().__init__(
             type=InferType.SEGMENTATION,
-            labels={LABEL: 1},
+            labels={CLASS_LABEL: 1},
             dimension=2,
             description=f"{predictor.spec.title}. Write what to segment into `prompt`, in the patient's sides.",
             config=infer_config(predictor.threshold),
@@ -53,33 +110,35 @@ class TextSegInfer(InferTask):
         return True
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """request: options, `image` (a path), `row` (its PromptRow or None), `request_id`.
+        """As MONAI Label asks a task: request holds the options and `image`, a path; returns mask file and reply."""
+        outcome = self.run(Job(request, Path(request["image"]), current_caller().request_id))
+        return str(outcome.file), outcome.reply
 
-        Returns the mask file (the caller removes it) and the reply. Raises TextSegError.
-        """
+    def run(self, job: Job) -> Outcome:
+        """Options, text, picture, mask, file. Raises TextSegError."""
         watch = Stopwatch()
         with watch.measure("total"):
-            options = read_options(request, self.predictor.threshold)
-            row = request.get("row")
-            asked = which_text(options, row, self.predictor.verbatim)
+            options = read_options(job.options, self.predictor.threshold)
+            asked = which_text(options, job, self.predictor.verbatim)
             with watch.measure("read"):
-                picture = read_picture(request["image"], options.modality, row.modality if row else "")
+                picture = read_picture(job.picture, options.modality, job.row.modality if job.row else "")
             finding, bilateral = (asked.reading.finding, asked.reading.bilateral) if asked.reading else (None, None)
             prediction = self.predictor.predict(picture, finding, bilateral, options.threshold, watch)
             with watch.measure("write"):
                 file = write_new_mask(
                     picture, prediction.masks, Path(self._folder.name), options.suffix, options.dtype, options.compress
                 )
-        return str(file), self._reply(request["request_id"], asked, picture, prediction, watch)
+        reply = self._reply(job.request_id, asked, picture, prediction, watch)
+        return Outcome(file, reply, picture, picture.view.undone(prediction.masks), asked, options.laterality)
 
     def _reply(
         self, request_id: str, asked: Asked, picture: Picture, prediction: Prediction, watch: Stopwatch
     ) -> dict[str, Any]:
         finding = asked.reading.finding if asked.reading else None
-        warnings = list(asked.reading.warnings if asked.reading else ()) + list(prediction.warnings)
-        if asked.source == "none":
+        warnings = [*asked.warnings, *(asked.reading.warnings if asked.reading else ()), *prediction.warnings]
+        if asked.source == NONE:
             warnings.insert(0, "No prompt was given: infection is looked for anywhere in both lungs.")
-        logger.info("request %s: %s, text %s", request_id, self.predictor.spec.name, asked.source)
+        logger.info("%s: text %s, %s", self.predictor.spec.name, asked.source, told(asked.prompt))
         return {
             "label_names": {segment_name(asked, picture, self.predictor.spec.modalities): 1},
             "prompt": asked.prompt,
@@ -95,27 +154,45 @@ class TextSegInfer(InferTask):
         }
 
 
-def which_text(options: InferOptions, row: PromptRow | None, verbatim: bool = False) -> Asked:
-    """The prompt, else the preset (patient sides), else the picture's row in prompts.csv (its own laterality, else
-    patient), else none. verbatim: as in `read_prompt`. Raises PromptError when the text that counts cannot be read.
+def which_text(options: InferOptions, job: Job, verbatim: bool = False) -> Asked:
+    """The prompt, else the preset (patient sides), else what was remembered for this picture, else its row in
+    prompts.csv (its own laterality, else patient), else none. verbatim: as in `read_prompt`.
+
+    Raises PromptError when the text that counts cannot be read; for a run that nobody asked for, there is no error: the
+    next text counts.
     """
-    if check_text(options.prompt).strip():
-        return Asked(options.prompt, "typed", read_prompt(options.prompt, options.laterality, verbatim))
-    if check_text(options.preset).strip():
-        return Asked(options.preset, "preset", read_prompt(options.preset, verbatim=verbatim))
-    if row and row.prompt:
+    prompt, preset = ("", "") if job.carried_over else (check_text(options.prompt), check_text(options.preset))
+    if prompt.strip():
+        return Asked(prompt, TYPED, read_prompt(prompt, options.laterality, verbatim), options.laterality)
+    if preset.strip():
+        return Asked(preset, PRESET, read_prompt(preset, verbatim=verbatim))
+    warnings: list[str] = []
+    for text, source, laterality, where in _stored(job):
         try:
-            return Asked(row.prompt, "csv", read_prompt(row.prompt, row.laterality or "patient", verbatim))
+            reading = read_prompt(text, laterality, verbatim)
         except PromptError as error:
-            raise PromptError(f"The picture's row in prompts.csv cannot be used. {error}") from error
-    return Asked("", "none", None)
+            if not job.carried_over:
+                raise PromptError(f"{where} cannot be used. {error}") from error
+            warnings.append(f"{where} cannot be used. {error}")
+        else:
+            return Asked(text, source, reading, laterality, tuple(warnings))
+    return Asked("", NONE, None, warnings=tuple(warnings))
+
+
+def _stored(job: Job) -> Iterator[tuple[str, str, str, str]]:
+    """What is known of the picture: text, source, laterality, and where it comes from."""
+    if job.remembered is not None:
+        yield job.remembered.prompt, REMEMBERED, job.remembered.laterality, "The prompt remembered for this picture"
+    if job.row and job.row.prompt:
+        yield job.row.prompt, CSV, job.row.laterality or "patient", "The picture's row in prompts.csv"
 
 
 def segment_name(asked: Asked, picture: Picture, modalities: tuple[str, ...]) -> str:
     """What a Slicer user sees: the patient-side reading, ASCII, led by marks where safety is touched."""
     marks = {
-        "no prompt": asked.source == "none",
-        "from CSV": asked.source == "csv",
+        "no prompt": asked.source == NONE,
+        "remembered": asked.source == REMEMBERED,
+        "from CSV": asked.source == CSV,
         "sides unknown": not picture.sides_known,
         f"{picture.modality.upper()} unseen": picture.modality not in modalities,
     }

@@ -1,23 +1,11 @@
-"""What may name a picture or a label in a request: never a path."""
+"""What may name a label in a request, and how files get their ids."""
 
 from pathlib import Path
 
-from monailabel.interfaces.datastore import DefaultLabelTag
-
-from textseg.errors import OptionError, PictureNotFound
+from textseg.data.store.shown import TAGS
+from textseg.errors import OptionError
 from textseg.imaging.kinds import stem_of
 from textseg.text.hints import shown
-
-TAGS = (DefaultLabelTag.FINAL.value, DefaultLabelTag.ORIGINAL.value)
-
-
-def check_picture_id(image_id: object) -> None:
-    """Raises PictureNotFound for an id that is no plain name: a path, a parent folder, control characters."""
-    plain = isinstance(image_id, str) and 0 < len(image_id.encode(errors="replace")) <= 240 and image_id.isprintable()
-    if not plain or image_id.startswith(".") or "/" in image_id or "\\" in image_id:
-        raise PictureNotFound(
-            f"{shown(image_id)} is no picture of these studies: give the name of a picture in the list, not a path."
-        )
 
 
 def check_tag(tag: object) -> str:

@@ -1,0 +1,179 @@
+"""Files that are whole or not there: a kill, a full disk or a power cut leaves the earlier file as it was."""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from textseg.errors import StoreError
+
+SCHEMA = 1
+STALE_SECONDS = 600  # an unfinished file that old belongs to a process that is gone
+logger = logging.getLogger(__name__)
+
+
+def iso_time(seconds: float | None = None) -> str:
+    """A time as UTC to the millisecond, ISO 8601; None: now."""
+    return datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC).isoformat(timespec="milliseconds")
+
+
+@contextmanager
+def told_of_failure(what: str) -> Iterator[None]:
+    """An OSError inside the `with` becomes a StoreError that says what was not done, and that nothing is lost."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"The server could not keep {what} ({error.strerror or error}). Nothing kept earlier is harmed. "
+            "Make room on its disk, or give it the right to write there, then do it again."
+        ) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one thread of one process at a time is inside; a process that dies lets go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write_whole(
+    path: Path, data: bytes, unfinished: Path, modified: int | None = None, power_cuts: bool = True
+) -> None:
+    """Put `data` at `path` at once, through a file in the folder `unfinished` of the same disk.
+
+    modified: the time that the file shall carry, in nanoseconds. power_cuts: it must outlive one; False for what can be
+    missed. Raises OSError; then `path` is as it was.
+    """
+    unfinished.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=unfinished)
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            if power_cuts:
+                os.fsync(file.fileno())
+        draft.chmod(0o644)
+        if modified is not None:
+            os.utime(draft, ns=(modified, modified))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    if power_cuts:
+        sync_folder(path.parent)
+
+
+def copy_whole(source: Path, path: Path, unfinished: Path) -> None:
+    """Copy a file to `path` at once and for good, as `write_whole` does. Raises OSError; then there is no copy."""
+    unfinished.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=unfinished)
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file, source.open("rb") as original:
+            shutil.copyfileobj(original, file, 1 << 20)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.chmod(0o644)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def append_durably(path: Path, line: bytes) -> None:
+    """Add a line at the end of a file; the caller holds its lock. A line that was cut by an earlier kill is taken away.
+
+    Raises OSError; then the file is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a+b", buffering=0) as file:
+        end = _end_of_last_line(path)
+        file.truncate(end)
+        try:
+            _write_all(file.fileno(), line.rstrip(b"\n") + b"\n")
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(end)
+            raise
+    if new:
+        sync_folder(path.parent)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(handle, data) :]
+
+
+def _end_of_last_line(path: Path) -> int:
+    """Where the last whole line ends."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        for reach in (4096, size):
+            start = max(0, size - reach)
+            file.seek(start)
+            found = file.read(size - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+    return 0
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's new and renamed entries outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def to_json(content: dict[str, Any]) -> bytes:
+    """`content` with the schema of this version in front, as one line."""
+    return json.dumps({"schema": SCHEMA, **content}, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def from_json(data: bytes, where: str) -> dict[str, Any]:
+    """What `to_json` wrote. Raises StoreError for a newer schema, ValueError for what is no such object."""
+    content = json.loads(data.decode("utf-8", "surrogatepass"))
+    if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
+        raise ValueError(f"{where} holds no object with a schema")
+    if content["schema"] > SCHEMA:
+        raise StoreError(
+            f"{where} was written by a newer textseg (schema {content['schema']}; this one reads up to {SCHEMA}). "
+            "Update textseg here; nothing was changed."
+        )
+    return content
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A file that `write_whole` and `to_json` made; None where there is none or it is damaged, which is logged."""
+    try:
+        return from_json(path.read_bytes(), path.name)
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        logger.warning("%s is damaged and not used: %s", path, type(error).__name__)
+        return None
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Take away what processes that are gone left unfinished."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        try:
+            if path.is_file() and time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
+        except OSError as error:
+            logger.warning("%s cannot be taken away: %s", path, error)

@@ -1,0 +1,183 @@
+"""The store of one studies folder. Safe with several threads and processes; nothing is held in memory.
+
+Every public method locks the picture it speaks of, and raises StoreError where something cannot be kept or was written
+by a newer version.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textseg.data.store.durable import (
+    clear_unfinished,
+    copy_whole,
+    iso_time,
+    locked,
+    read_json,
+    sync_folder,
+    to_json,
+    told_of_failure,
+    write_whole,
+)
+from textseg.data.store.history import History, PromptEntry, append_entry, read_history
+from textseg.data.store.labels import MACHINE, PERSON, LabelFolder, LabelVersion
+from textseg.data.store.layout import README, Layout
+from textseg.data.store.masks import mask_name, pack_mask, read_mask_file
+from textseg.data.store.shown import FINAL, TAGS, ShownLabels, adopt
+from textseg.errors import LabelProtected
+from textseg.imaging.kinds import suffix_of
+
+logger = logging.getLogger(__name__)
+
+
+class Store:
+    """Prompts, labels and what is known of the pictures of one studies folder."""
+
+    def __init__(self, studies: Path) -> None:
+        self.layout = Layout(studies)
+        self.shown = ShownLabels(self.layout)
+        clear_unfinished(self.layout.unfinished)
+
+    def history(self, image_id: str) -> History:
+        """A picture's prompts; empty for a picture without any."""
+        self._check()
+        return read_history(self.layout.prompts(image_id))
+
+    def remember(self, image_id: str, entry: PromptEntry, mask: np.ndarray | None = None) -> None:
+        """Add a run to a picture's history; mask (z, y, x): what the run made, kept under its segment name."""
+        with self._writing(image_id, "the prompt"):
+            if mask is not None:
+                path = self.layout.made(image_id) / mask_name(entry.segment)
+                write_whole(path, pack_mask(entry.segment, mask), self.layout.unfinished, power_cuts=False)
+            append_entry(self.layout.prompts(image_id), entry)
+
+    def made(self, image_id: str, segment: str) -> np.ndarray | None:
+        """The last mask that a model made of a picture under a segment name, z, y, x booleans; None if unknown."""
+        return read_mask_file(self.layout.made(image_id) / mask_name(segment))
+
+    def known(self, image_id: str) -> dict[str, Any]:
+        """What is known of a picture: `pixels_sha256`, `seen`, `info`; empty for a new one."""
+        self._check()
+        return read_json(self.layout.known(image_id)) or {}
+
+    def note(self, image_id: str, **known: Any) -> None:
+        """Add to what is known of a picture, or change it."""
+        with self._writing(image_id, "what is known of the picture"):
+            content = {**(read_json(self.layout.known(image_id)) or {}), **known}
+            write_whole(self.layout.known(image_id), to_json(content), self.layout.unfinished)
+
+    def current_label(self, image_id: str, tag: str) -> LabelVersion | None:
+        """The label's last version."""
+        self._check()
+        return self._labels(image_id, tag).current()
+
+    def label_versions(self, image_id: str, tag: str) -> list[LabelVersion]:
+        """All versions of a label, the oldest first."""
+        self._check()
+        return self._labels(image_id, tag).versions()
+
+    def label_path(self, image_id: str, tag: str, version: LabelVersion) -> Path:
+        """The file of a label's version."""
+        return self._labels(image_id, tag).path(version)
+
+    def save_label(self, image_id: str, tag: str, data: bytes, suffix: str, **about: Any) -> LabelVersion:
+        """Keep a whole label file as the next version, and show it. about: the fields of LabelVersion.
+
+        Raises LabelProtected for a machine's mask where a person's final label is, StoreError; then all is as it was.
+        """
+        with self._writing(image_id, "the label"):
+            labels = self._labels(image_id, tag)
+            current, shown = labels.current(), self.shown.path(image_id, tag)
+            if current is None and shown and shown.is_file():
+                current = adopt(labels, shown)  # it is from before this store
+            if about.get("by") == MACHINE and tag == FINAL and current and current.by == PERSON:
+                raise LabelProtected(
+                    f"{image_id} has a final label by a person: a machine's mask does not replace it. Save it with the "
+                    "tag original, or delete the final label first."
+                )
+            version = labels.add(data, suffix, **about)
+            try:
+                self.shown.show(image_id, tag, labels, version)
+            except OSError:
+                labels.take_back(version)
+                raise
+            return version
+
+    def annotate_label(self, image_id: str, tag: str, info: dict[str, Any]) -> LabelVersion | None:
+        """Add to what was sent with a label: versions never change, so this makes a new one. None without a label."""
+        with self._writing(image_id, "what is known of the label"):
+            labels = self._labels(image_id, tag)
+            current = labels.current()
+            if current is None:
+                return None
+            about = {field.name: getattr(current, field.name) for field in fields(current)}
+            about = {key: value for key, value in about.items() if key not in ("number", "file", "sha256")}
+            about |= {"info": {**current.info, **info}, "time": iso_time()}
+            source = labels.path(current)
+            version = labels.add(source.read_bytes(), suffix_of(source), **about)
+            self.shown.show(image_id, tag, labels, version)
+            return version
+
+    def take_in(self, sent: Path, path: Path) -> None:
+        """Copy an uploaded picture into the studies, whole or not at all."""
+        with self._writing(path.name, "the picture"):
+            copy_whole(sent, path, self.layout.unfinished)
+
+    def discard(self, image_id: str, *paths: Path, why: str) -> None:
+        """Move what is there of `paths` into the picture's trash."""
+        with self._writing(image_id, "the trash"):
+            paths = tuple(path for path in paths if path.exists() or path.is_symlink())
+            if not paths:
+                return
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+            folder = self.layout.trash / image_id / f"{stamp} {why}"
+            folder.mkdir(parents=True)
+            for path in paths:
+                shutil.move(str(path), folder / path.name)
+            sync_folder(folder)
+
+    def discard_label(self, image_id: str, tag: str) -> None:
+        """Move all versions of a label, and the file that shows it, into the trash."""
+        self.discard(image_id, self.layout.labels(image_id, tag), *self.shown.hide(image_id, tag), why=f"label {tag}")
+
+    def discard_picture(self, image_id: str, *files: Path, why: str) -> None:
+        """Move all that is kept of a picture, its labels and `files`, into the trash."""
+        shown = [path for tag in TAGS for path in self.shown.hide(image_id, tag)]
+        self.discard(image_id, self.layout.picture(image_id), *shown, *files, why=why)
+
+    def forget(self, image_id: str) -> list[Path]:
+        """Erase everything that is kept of a picture, its trash as well; returns what was erased."""
+        with self._writing(image_id, "the erasure"):
+            folders = [self.layout.picture(image_id), self.layout.trash / image_id]
+            erased = [path for path in folders if path.exists()]
+            for path in erased:
+                shutil.rmtree(path)
+                sync_folder(path.parent)
+            shown = [path for tag in TAGS for path in self.shown.hide(image_id, tag)]
+            for path in shown:
+                path.unlink()
+            return erased + shown
+
+    @contextmanager
+    def _writing(self, image_id: str, what: str) -> Iterator[None]:
+        self._check()
+        with told_of_failure(what), locked(self.layout.lock(image_id)):
+            if not self.layout.about.exists():
+                (self.layout.root / "README").write_text(README, encoding="utf-8")
+                write_whole(self.layout.about, to_json({"what": "textseg store"}), self.layout.unfinished)
+            yield
+
+    def _check(self) -> None:
+        """Raises StoreError for a store of a newer version."""
+        with told_of_failure("anything here"):
+            read_json(self.layout.about)
+
+    def _labels(self, image_id: str, tag: str) -> LabelFolder:
+        return LabelFolder(self.layout.labels(image_id, tag), self.layout.unfinished)

@@ -1,0 +1,41 @@
+"""One model on many pictures, each with its own text, as MONAI Label's batch job."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
+
+logger = logging.getLogger(__name__)
+
+
+class BatchRuns(BatchInferTask):
+    """Every picture gets the text that is known of it; its mask is saved under the tag original.
+
+    A picture that cannot be used is named and left out. It never takes the place of a person's final label.
+    """
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore, infer: Callable[..., dict[str, Any]]) -> Any:
+        """request: `model`, `images` (all, labeled, unlabeled or a list of ids), `max_batch_size`, `label_tag`."""
+        pictures = sorted(self.get_images(request, datastore))
+        most = request.get("max_batch_size") or 0
+        pictures = pictures[:most] if isinstance(most, int) and most > 0 else pictures
+        results = {}
+        for number, picture in enumerate(pictures, start=1):
+            tag = request.get("label_tag") or DefaultLabelTag.ORIGINAL.value
+            job = {"model": request.get("model"), "image": picture, "save_label": True, "label_tag": tag}
+            results[picture] = self._one(job, datastore, infer)
+            logger.info("%d of %d pictures", number, len(pictures))
+        return results
+
+    def _one(self, job: dict[str, Any], datastore: Datastore, infer: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+        try:
+            done = infer(job, datastore)
+        except HTTPException as refused:
+            logger.warning("%s is left out: %s", job["image"], refused.detail)
+            return {"error": refused.detail}
+        Path(done.pop("file")).unlink(missing_ok=True)
+        return done
