@@ -1,6 +1,8 @@
 """What the tests of the store share: small true label files, prompts, and a folder's content for comparison."""
 
+import os
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,13 @@ def save(store: Store, image_id: str, data: bytes, tag: str = "final", **about: 
     return store.save_label(image_id, tag, data, **{"suffix": ".nrrd", "by": PERSON, "time": iso_time(), **about})
 
 
-def put_by_hand(studies: Path, name: str, data: bytes, tag: str = "final") -> Path:
-    """A file in the folder of labels that did not come through the store."""
+def put_by_hand(studies: Path, name: str, data: bytes, tag: str = "final", age: float = 0) -> Path:
+    """A file in the folder of labels that did not come through the store, last changed `age` seconds ago."""
     path = Layout(studies).shown(tag) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+    changed = time.time_ns() - int(age * 1e9)
+    os.utime(path, ns=(changed, changed))  # finer than the clock of the file system: never the time of a save before
     return path
 
 

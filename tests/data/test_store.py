@@ -2,7 +2,8 @@
 
 import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
 from keeping import entry, files_of, label_bytes, nrrd, opened, put_by_hand, save, shown_files
+
 from textseg.data.picture_ids import check_picture_id
 from textseg.data.store.durable import STALE_SECONDS
 from textseg.data.store.history import CSV, NONE, PRESET, PromptEntry
@@ -83,18 +84,6 @@ NO_NAMES = [
     None,
     5,
 ]
-
-
-@pytest.fixture
-def studies(tmp_path: Path) -> Path:
-    """A folder of studies without a store."""
-    return tmp_path / "studies"
-
-
-@pytest.fixture
-def store(studies: Path) -> Store:
-    """A new store."""
-    return Store(studies)
 
 
 # Prompts
@@ -191,9 +180,11 @@ def test_a_damaged_line_is_left_out_and_costs_no_other(store: Store, line: bytes
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """One store for many prompts."""
-    return Store(tmp_path_factory.mktemp("lasting"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)
+        yield Store(tmp_path_factory.mktemp("lasting"))
 
 
 @given(st.text(st.characters(codec=None), max_size=200))
@@ -202,7 +193,7 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @example("👩‍⚕️🫁🏳️‍🌈")
 @example("\ud83d alone, and \udc00\ud800 the wrong way round, and \ud83d\ude00 as two")
 @example('"\\u0041\\", {"schema": 2}')
-@settings(max_examples=60)
+@settings(max_examples=100)
 def test_any_prompt_comes_back_to_the_letter(lasting: Store, prompt: str) -> None:
     lasting.remember("p", entry(prompt))
     assert lasting.history("p").last.prompt == prompt
@@ -215,6 +206,7 @@ def test_any_prompt_comes_back_to_the_letter(lasting: Store, prompt: str) -> Non
 def test_pictures_of_any_name_are_kept_and_shown(studies: Path, store: Store, name: str) -> None:
     check_picture_id(name)
     store.remember("neighbour", entry("right lung"))
+    before = files_of(studies)
     store.remember(name, entry("left lung"), np.ones((1, 2, 2)))
     store.note(name, info={"a": 1})
     for tag, values in (("final", b"\1"), ("original", b"\2")):
@@ -229,8 +221,7 @@ def test_pictures_of_any_name_are_kept_and_shown(studies: Path, store: Store, na
     assert again.shown.tags(name) == ["original"]
     again.forget(name)
     assert again.history(name).entries == ()
-    assert [each.prompt for each in again.history("neighbour").entries] == ["right lung"]
-    assert not any(name in path for path in files_of(studies))
+    assert files_of(studies) == before
 
 
 @pytest.mark.parametrize("name", NO_NAMES)
@@ -292,23 +283,22 @@ def test_what_a_newer_version_wrote_is_refused_and_left_as_it_is(
     path.write_bytes(path.read_bytes().replace(b'"schema": 1', b'"schema": 2'))
     before = files_of(studies)
     for number, use in enumerate(uses(Store(studies))):
-        with pytest.raises(StoreError, match="newer textseg.*Update textseg here"):
+        with pytest.raises(StoreError, match=r"newer textseg.*Update textseg here"):
             use()
             pytest.fail(f"use {number} was not refused")
         assert files_of(studies) == before, f"use {number} changed something"
 
 
 def test_one_label_of_a_newer_version_hides_no_other_pictures_label(studies: Path, store: Store) -> None:
-    for name in ("a", "p", "z"):
+    others = [f"other{number}" for number in range(12)]
+    for name in ("p", *others):
         save(store, name, nrrd(b"\1"))
     path = store.layout.labels("p", "final") / "000001.json"
     path.write_bytes(path.read_bytes().replace(b'"schema": 1', b'"schema": 2'))
     again = Store(studies)
-    try:
-        again.shown.scan({"a", "p", "z"})
-    except StoreError as error:
-        assert "newer textseg" in str(error)
-    assert [name for name in ("a", "z") if again.shown.tags(name)] == ["a", "z"]
+    with suppress(StoreError):
+        again.shown.scan({"p", *others})
+    assert [name for name in others if again.shown.tags(name)] == others
 
 
 # Versions of labels
@@ -379,7 +369,7 @@ def test_a_machine_does_not_replace_a_persons_final_label(studies: Path, store: 
     save(store, "p", nrrd(b"\2"), by=MACHINE)
     save(store, "p", nrrd(b"\3"))
     before = files_of(studies)
-    with pytest.raises(LabelProtected, match="by a person.*tag original"):
+    with pytest.raises(LabelProtected, match=r"by a person.*tag original"):
         save(store, "p", nrrd(b"\4"), by=MACHINE)
     assert files_of(studies) == before
     store.annotate_label("p", "final", {"reviewed": True})
@@ -401,14 +391,15 @@ def test_a_machines_mask_is_taken_once_the_persons_label_is_deleted(store: Store
 
 
 def test_a_label_from_before_the_store_is_a_persons(studies: Path) -> None:
-    path = put_by_hand(studies, "p.nii.gz", b"as it was")
+    data = nrrd(b"\7", ".mha")
+    path = put_by_hand(studies, "p.mha", data)
     store = opened(studies, "p")
     assert store.shown.path("p", "final") == path
     with pytest.raises(LabelProtected):
         save(store, "p", nrrd(b"\1"), by=MACHINE)
-    assert path.read_bytes() == b"as it was"
+    assert path.read_bytes() == data
     save(store, "p", nrrd(b"\2"))
-    assert label_bytes(store, "p") == [b"as it was", nrrd(b"\2")]
+    assert label_bytes(store, "p") == [data, nrrd(b"\2")]
     assert shown_files(studies, "p") == {"p.nrrd": nrrd(b"\2")}
 
 

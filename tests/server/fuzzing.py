@@ -31,6 +31,7 @@ BUSY = 503  # the only 5xx that a server may answer: come again later
 # Besides what Schemathesis makes up: names that exist, names that lead astray, and JSON that parsers stumble over.
 KNOWN = {
     "pictures": [*KEPT, f"../{KEPT[0]}", "exact_masks", "prompts", "labels", "nowhere"],
+    "kept": list(KEPT),
     "doomed": [DOOMED, ".", "../prompts"],
     "models": [DEFAULT_MODEL],
     "tags": [TAG, "original", "..", "version_1"],
@@ -60,6 +61,8 @@ WHERE = {
     "body.info": ("texts", 0.5),
     "body.wsi": ("texts", 0.5),
 }
+# The route that does the work needs several things right at once, and gets more tries.
+WHERE_TO_INFER = {"query.image": ("kept", 0.8), "path.model": ("models", 0.9), "body.params": ("texts", 0.5)}
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,10 @@ def _program() -> str:
 
 def _fuzz(program: str, server: Server, folder: Path, files: Path, seed: int, examples: int, minutes: float) -> Run:
     config, record = folder / f"fuzz_{seed}.toml", folder / f"fuzz_{seed}.har"
-    config.write_text(_configuration(record), encoding="utf-8")
+    config.write_text(_configuration(record, examples), encoding="utf-8")
     command = [program, "--no-color", "--config-file", str(config), "run", f"{server.url}/openapi.json"]
     command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--request-timeout", "60"]
-    command += ["--seed", str(seed), "--max-examples", str(examples), "--workers", "1"]
+    command += ["--seed", str(seed), "--workers", "1"]
     here = Path(__file__).parent
     environment = {
         **os.environ,
@@ -158,12 +161,12 @@ def _fuzz(program: str, server: Server, folder: Path, files: Path, seed: int, ex
     return Run(done.returncode, said, [_exchange(entry) for entry in entries])
 
 
-def _configuration(record: Path) -> str:
+def _configuration(record: Path, examples: int) -> str:
     lines = [
         f"reports.har = {{ enabled = true, path = {json.dumps(str(record))} }}",
         "cache.enabled = false",
         "output.sanitization.enabled = false",
-        'generation = { database = "none", no-shrink = true }',
+        f'generation = {{ max-examples = {examples}, database = "none", no-shrink = true }}',
         "phases.coverage.unexpected-methods = []",
         "[checks]",
         "enabled = false",
@@ -171,9 +174,18 @@ def _configuration(record: Path) -> str:
         "[dictionaries]",
         *(f"{name} = {{ values = {json.dumps(values)} }}" for name, values in KNOWN.items()),
         "[parameters]",
-        *(f'"{place}" = {{ dictionary = "{name}", probability = {often} }}' for place, (name, often) in WHERE.items()),
+        *_bindings(WHERE),
+        "[[operations]]",
+        'include-name = "POST /infer/{model}"',
+        f"generation.max-examples = {4 * examples}",
+        "[operations.parameters]",
+        *_bindings(WHERE_TO_INFER),
     ]
     return "\n".join(lines)
+
+
+def _bindings(where: dict[str, tuple[str, float]]) -> Iterable[str]:
+    return (f'"{at}" = {{ dictionary = "{name}", probability = {often} }}' for at, (name, often) in where.items())
 
 
 def _files(server: Server, folder: Path) -> Path:

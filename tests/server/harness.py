@@ -100,7 +100,7 @@ def _wait_until_ready(server: Server) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
-            if requests.get(f"{server.url}/info/", timeout=5).ok:
+            if requests.get(f"{server.url}/info/", timeout=5).status_code < 500:  # 401 where a login is on
                 return
         except requests.RequestException:
             time.sleep(0.5)

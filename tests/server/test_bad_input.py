@@ -80,11 +80,18 @@ def test_a_prompt_beyond_a_form_field_is_refused(bad: Server) -> None:
     assert bad.post(GOOD, json.dumps({"prompt": "left " * 400_000})).status_code == 400
 
 
-def test_a_file_of_the_server_is_not_given_out_as_a_session(bad: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("image", "status"), [("", 422), ("{secret}", 404), ("../secret", 404)])
+def test_a_file_of_the_server_is_not_given_out(bad: Server, tmp_path: Path, image: str, status: int) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes((bad.studies / "xray_alpha.png").read_bytes())
-    spoofed = {"image": str(secret), "session": {"name": "mine", "image": str(secret)}}
-    assert bad.post(GOOD, json.dumps(spoofed)).status_code == 404
+    spoofed = {"image": str(secret), "uploaded": str(secret), "session": {"name": "mine", "image": str(secret)}}
+    assert bad.post(image.format(secret=secret), json.dumps(spoofed)).status_code == status
+
+
+def test_the_address_says_which_picture_it_is_and_nothing_else(bad: Server) -> None:
+    spoofed = {"image": "/etc/passwd", "model": "none", "session": {"name": "mine", "image": "/etc/passwd"}}
+    answer = bad.post(GOOD, json.dumps(spoofed))
+    assert answer.status_code == 200 and b"sizes: 512 512 1" in answer.content
 
 
 @pytest.mark.parametrize(("image", "name", "status"), [("../out", "o.png", 404), ("out", "o.exe", 415)])

@@ -109,9 +109,7 @@ def more_studies(server: Server) -> None:
     table.write_text("\n".join([f"{head},laterality", *rows]) + "\n")
 
 
-def test_options_echoed_as_lists_and_nulls_arrive_resolved(
-    server: Server, tmp_path: Path, more_studies: None
-) -> None:
+def test_options_echoed_as_lists_and_nulls_arrive_resolved(server: Server, tmp_path: Path, more_studies: None) -> None:
     config = server.client(tmp_path).info()["models"]["c2fvl-compact"]["config"]
     assert next(iter(config)) == "prompt"
     assert config["preset"][0] == ""

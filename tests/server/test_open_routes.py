@@ -109,9 +109,13 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: TestClient) -
     for executor in async_tasks.background_executors.values():
         executor.shutdown(wait=False, cancel_futures=True)
     threads = [thread for executor in async_tasks.background_executors.values() for thread in executor._threads]
-    eventually(
-        lambda: not [Training().stop(), BatchInference().stop(), *filter(threading.Thread.is_alive, threads)][2:]
-    )
+
+    def ended() -> bool:
+        Training().stop()
+        BatchInference().stop()
+        return not any(thread.is_alive() for thread in threads)
+
+    eventually(ended)
 
 
 @pytest.fixture

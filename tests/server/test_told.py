@@ -127,3 +127,5 @@ def test_texts_are_told_by_length_and_digest() -> None:
 def test_the_systems_own_words_stay_in_an_error() -> None:
     error = OSError(28, "No space left on device", f"/studies/{SECRET}.png")
     assert told_error(error) == "builtins.OSError: No space left on device"
+    assert told_error(KeyError(SECRET)) == "builtins.KeyError"
+    assert told_error(KeyError("debugging"), words=True) == "builtins.KeyError: 'debugging'"

@@ -22,7 +22,7 @@ from textseg.server.login import install_login
 from textseg.server.request_log import told_error
 
 ELSEWHERE = "203.0.113.9"  # an address that documentation may use and no machine has
-PROOF_SECONDS = 20.0
+PROOF, PROOF_SECONDS = "textseg.proof", 20.0
 logger = logging.getLogger(__name__)
 
 
@@ -62,13 +62,15 @@ class Guard:
             await self._refuse(exchange, too_large(exchange.limit))
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
-        logger.info("refused with %d: %s", refusal.status, refusal.sentence)
+        level = logging.DEBUG if exchange.scope.get("state", {}).get(PROOF) else logging.INFO
+        logger.log(level, "refused with %d: %s", refusal.status, refusal.sentence)
         await exchange.refuse(refusal)
 
     async def _failed(self, exchange: Exchange, error: Exception) -> None:
         """The one place where an unexpected exception is logged; swallowed, or the server would log it again."""
         route = getattr(exchange.scope.get("route"), "path", "unknown")
-        logger.error("%s of route %s failed:\n%s", exchange.scope["method"], route, told_error(error))
+        told = told_error(error, words=logger.isEnabledFor(logging.DEBUG))
+        logger.error("%s of route %s failed:\n%s", exchange.scope["method"], route, told)
         request_id = current_caller().request_id
         sentence = (
             "The server failed at this request, and the fault is the server's, not yours. Try again; if it happens "
@@ -139,7 +141,7 @@ async def _ask(app: FastAPI, rules: GuardRules, messages: list[dict[str, Any]]) 
         "headers": [(b"host", b"127.0.0.1"), (b"origin", b"http://another.page.invalid"), (b"content-length", b"0")],
         "client": (address, 9),
         "server": ("127.0.0.1", 80),
-        "state": {},
+        "state": {PROOF: True},
     }
 
     async def receive() -> dict[str, Any]:

@@ -165,13 +165,12 @@ def _declared_too_large(scope: Scope, headers: Headers, rules: GuardRules) -> Re
 
 
 def _is_local(scope: Scope) -> bool:
-    """Loopback, a socket file, this process, or an address of this machine's own: the one it was called at."""
+    """Loopback, a socket file, or this process."""
     client = scope.get("client")
     if not client or _in_process(scope):
         return True
     address = _ip(client[0])
-    called_at = _ip(scope["server"][0]) if scope.get("server") else None
-    return address is not None and (address.is_loopback or address == called_at)
+    return address is not None and address.is_loopback
 
 
 def _in_process(scope: Scope) -> bool:

@@ -14,7 +14,7 @@ def read_params(text: str, name: str = "params") -> dict[str, Any]:
         raise OptionError(f"{name} has {len(text)} letters; {MAX_PARAMS} is the limit. Send less.")
     try:
         content = json.loads(text or "{}", parse_constant=_no_number)
-        json.dumps(content, ensure_ascii=False).encode("utf-8")
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except RecursionError as error:
         raise OptionError(f"{name} is nested too deeply. Send a plain JSON object.") from error
     except ValueError as error:

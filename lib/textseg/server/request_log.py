@@ -46,19 +46,20 @@ def told(text: str) -> str:
     return f"{len(text)} character{'' if len(text) == 1 else 's'}, sha256 {digest[:8]}"
 
 
-def told_error(error: BaseException) -> str:
-    """The traceback of `error` and of its causes, without their messages: those may quote the request."""
+def told_error(error: BaseException, words: bool = False) -> str:
+    """The traceback of `error` and of its causes; their messages only with `words`, for they may quote the request."""
     parts: list[str] = []
     met: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in met:
         met.add(id(current))
-        parts.append("".join(format_tb(current.__traceback__)) + _kind(current))
+        parts.append("".join(format_tb(current.__traceback__)) + _kind(current, words))
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return "\nwhich led to:\n".join(reversed(parts))
 
 
-def _kind(error: BaseException) -> str:
+def _kind(error: BaseException, words: bool) -> str:
     # The system's own words (no space left on device) quote nothing; the file name beside them may.
-    system = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
-    return f"{type(error).__module__}.{type(error).__qualname__}{system}"
+    system = error.strerror if isinstance(error, OSError) else None
+    said = str(error) if words else system
+    return f"{type(error).__module__}.{type(error).__qualname__}" + (f": {said}" if said else "")

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from monailabel.config import settings
 from starlette.exceptions import HTTPException
 
+from textseg.server.caller import current_caller
 from textseg.text.hints import shown
 
 
@@ -36,4 +37,4 @@ async def not_there(request: Request, error: HTTPException) -> JSONResponse:
         detail = f"There is nothing at {place} on this server. /openapi.json lists what there is."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{request.method} cannot be used at {place}. /openapi.json lists what can be."
-    return JSONResponse({"detail": detail}, error.status_code, error.headers)
+    return JSONResponse({"detail": detail, "request_id": current_caller().request_id}, error.status_code, error.headers)
