@@ -46,7 +46,7 @@ class Writers:
     """The process that starts and kills writers; see writer.py."""
 
     def __init__(self, errors: Path) -> None:
-        self._errors = errors
+        self._errors, self._living = errors, set[int]()
         self.pace = 0.0  # seconds until the first save of the last writer
         environment = {**os.environ, **ONE_THREAD}
         with errors.open("wb") as file:
@@ -59,6 +59,7 @@ class Writers:
         """Starts a writer; returns its process id once it has acknowledged a save."""
         order = {"studies": str(studies), "pictures": pictures, "seed": seed, "told": str(told)}
         process = self._ask({"write": order})
+        self._living.add(process)
         begun = time.monotonic()
         while not told.exists() or told.stat().st_size == 0:
             assert time.monotonic() < begun + PATIENCE, f"a writer does not save: {self.errors()}"
@@ -69,6 +70,7 @@ class Writers:
 
     def kill(self, process: int) -> None:
         """SIGKILL for a writer, which must have lived until then."""
+        self._living.remove(process)
         ended_by = self._ask({"kill": process})
         assert ended_by == 9, f"the writer ended by itself: {self.errors()}"
 
@@ -77,7 +79,9 @@ class Writers:
         return self._errors.read_text()
 
     def stop(self) -> None:
-        """No more orders."""
+        """Kills those that live, and takes no more orders."""
+        for process in self._living:
+            self._ask({"kill": process})
         self._process.communicate(timeout=PATIENCE)
 
     def _ask(self, order: dict[str, object]) -> int:

@@ -22,7 +22,7 @@ from harness import Server, assert_same_grid, three_dimensional
 from textseg.data.sample_studies import MASKS
 from textseg.registry import DEFAULT_MODEL
 
-HOUSE = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[2]
 TAG = "final"
 KEPT = ("xray_alpha", "xray_bravo", "xray_delta", "xray_echo", "ct_foxtrot", "ct_golf")
 DOOMED = "xray_charlie"  # the one whose deletion is asked for by name
@@ -32,9 +32,11 @@ BUSY = 503  # the only 5xx that a server may answer: come again later
 KNOWN = {
     "pictures": [*KEPT, f"../{KEPT[0]}", "exact_masks", "prompts", "labels", "nowhere"],
     "kept": list(KEPT),
+    "labels": [KEPT[0], KEPT[0], DOOMED, KEPT[-1]],
+    "new": ["brought_one", "brought_two", "brought three", "über"],
     "doomed": [DOOMED, ".", "../prompts"],
     "models": [DEFAULT_MODEL],
-    "tags": [TAG, "original", "..", "version_1"],
+    "tags": [TAG, TAG, "original", "..", "version_1"],
     "strategies": ["random", "first"],
     "texts": [
         "{}",
@@ -61,8 +63,16 @@ WHERE = {
     "body.info": ("texts", 0.5),
     "body.wsi": ("texts", 0.5),
 }
-# The route that does the work needs several things right at once, and gets more tries.
-WHERE_TO_INFER = {"query.image": ("kept", 0.8), "path.model": ("models", 0.9), "body.params": ("texts", 0.5)}
+# Routes that need several things right at once, and get three times as many tries.
+WORK = {
+    "POST /infer/{model}": {"query.image": ("kept", 0.8), "path.model": ("models", 0.9), "body.params": ("texts", 0.5)},
+    "PUT /datastore/image": {"query.image": ("new", 0.6), "body.params": ("texts", 0.4)},
+    "PUT /datastore/label": {
+        "query.image": ("labelled", 0.8),
+        "query.tag": ("tags", 0.8),
+        "body.params": ("texts", 0.4),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -102,8 +112,8 @@ def assert_outlives(server: Server, folder: Path, *, seeds: Sequence[int], examp
     wrong = [one for one in exchanges if one.status < 100 or (one.status >= 500 and one.status != BUSY)]
     assert not wrong, f"{_told(wrong)}\n{said}"
     assert all(run.code == 0 for run in runs), said
-    assert _reached(exchanges, "POST", f"/infer/{DEFAULT_MODEL}"), f"no request reached the model\n{said}"
-    assert _reached(exchanges, "PUT", "/datastore/image"), f"no picture was uploaded\n{said}"
+    for method, path in (("POST", f"/infer/{DEFAULT_MODEL}"), ("PUT", "/datastore/image"), ("PUT", "/datastore/label")):
+        assert _reached(exchanges, method, path), f"no {method} {path} was as it should be: little was tried\n{said}"
 
     assert server.process.poll() is None
     assert requests.get(f"{server.url}/info/", timeout=60).ok
@@ -129,7 +139,7 @@ class Run:
 def _program() -> str:
     """Where Schemathesis is; `make test` puts it into .fuzz, for it cannot live beside MONAI Label."""
     named = os.environ.get("TEXTSEG_SCHEMATHESIS")
-    ours = HOUSE / ".fuzz" / "bin" / "schemathesis"
+    ours = REPOSITORY / ".fuzz" / "bin" / "schemathesis"
     found = named or (str(ours) if ours.exists() else shutil.which("schemathesis"))
     if not found:
         pytest.skip("there is no schemathesis: neither TEXTSEG_SCHEMATHESIS nor .fuzz/bin nor on PATH; run `make test`")
@@ -175,12 +185,10 @@ def _configuration(record: Path, examples: int) -> str:
         *(f"{name} = {{ values = {json.dumps(values)} }}" for name, values in KNOWN.items()),
         "[parameters]",
         *_bindings(WHERE),
-        "[[operations]]",
-        'include-name = "POST /infer/{model}"',
-        f"generation.max-examples = {4 * examples}",
-        "[operations.parameters]",
-        *_bindings(WHERE_TO_INFER),
     ]
+    for route, where in WORK.items():
+        lines += ["[[operations]]", f'include-name = "{route}"', f"generation.max-examples = {3 * examples}"]
+        lines += ["[operations.parameters]", *_bindings(where)]
     return "\n".join(lines)
 
 
