@@ -49,11 +49,8 @@ def test_an_answer_that_breaks_off_is_seen_to_break_off(url: str, caplog: pytest
         ("train/", {"json": [1]}, 422, ["The body should be a valid dictionary"]),
         ("train/", {}, 422, ["The body is missing"]),
         ("train/?limit=many", {"json": {}}, 422, ["`limit` in the query should be a valid integer"]),
-        ("infer/m", {"data": {"params": '{"prompt": '}}, 422, ["not valid JSON", "character 11"]),
-        ("infer/m", {"data": {"params": "[" * 90_000}}, 422, ["not valid JSON"]),
-        ("infer/m", {"data": {"params": "9" * 5000}}, 422, ["not valid JSON"]),
         ("infer/m", {"files": {"params": (None, MEBIBYTE + b"x")}}, 400, ["exceeded", "as a file"]),
-        ("infer/m", {"files": [("f", ("f", b""))] * 1001}, 400, ["Too many files", "ZIP"]),
+        ("infer/m", {"files": [("f", ("f", b""))] * 1001}, 400, ["Too many files", "several requests"]),
         ("infer/m", {"data": "x", "headers": {"Content-Type": "multipart/form-data"}}, 400, ["boundary", "library"]),
         ("nothing", {}, 404, ["Nothing is served"]),
         ("info/", {}, 405, ["does not take this method"]),
@@ -67,7 +64,6 @@ def test_a_mistake_of_the_client_is_told_in_one_sentence(
 
 def test_a_damaged_file_of_the_servers_own_is_the_servers_fault(url: str) -> None:
     assert_refused(requests.get(f"{url}/own_file"), 500, "the fault is the server's")
-    assert_refused(requests.get(f"{url}/own_file?text={{cut"), 422, "not valid JSON")
 
 
 def test_an_error_for_people_keeps_its_words(url: str) -> None:

@@ -48,7 +48,7 @@ def names_of(info: object, values: Sequence[int]) -> dict[int, str]:
     By idx; by position (value 1 first) where an idx is missing, doubled or below 1. Raises DataError for a value that
     no segment has.
     """
-    entries = [entry for entry in info if isinstance(entry, Mapping)] if isinstance(info, list) else []
+    entries = [entry if isinstance(entry, Mapping) else {} for entry in info] if isinstance(info, list) else []
     if not entries:
         return dict.fromkeys(values, "")
     numbers = [entry.get("idx") for entry in entries]

@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
-from textseg.errors import OptionError
+from textseg.errors import OptionError, StoreError
 from textseg.imaging.picture import Picture
 
 MASK_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha")
@@ -38,6 +38,9 @@ def write_new_mask(picture: Picture, masks: np.ndarray, folder: Path, suffix: st
         path = Path(file.name)
     try:
         write_mask(picture, masks, path, dtype, compress)
+    except RuntimeError as error:
+        path.unlink()
+        raise StoreError("The mask could not be written. Make room on the server's disk, then run again.") from error
     except Exception:
         path.unlink()
         raise

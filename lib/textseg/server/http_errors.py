@@ -20,7 +20,7 @@ PLACES = {"query": "the query", "path": "the path", "header": "the headers", "co
 REMEDIES = {
     "Part exceeded maximum size": "Send what is large as a file, with a file name; a form field is for options.",
     "Field exceeded maximum size": "Send what is large as a file, in a multipart form; a field is for options.",
-    "Too many files": "Send them as one ZIP archive, or in several requests.",
+    "Too many files": "Send them in several requests.",
     "Too many fields": "Send options as one JSON text in the field `params`.",
     "Missing boundary": "Leave the header Content-Type to the library that writes the form.",
     "The Content-Disposition header": "Give every part of the form a name.",
@@ -34,6 +34,7 @@ SENTENCES = {
         "deeply. Correct it and send it again."
     ),
 }
+RETRY_SECONDS = "5"
 logger = logging.getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ def told_to_the_client(request_id: str = "") -> Iterator[None]:
         yield
     except TextSegError as error:
         logger.info("request %s refused: %s", request_id or current_caller().request_id, type(error).__name__)
-        raise HTTPException(status_code=error.status, detail=str(error)) from error
+        raise HTTPException(error.status, str(error), _headers(error)) from error
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -52,8 +53,6 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AnyHTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(TextSegError, _answer_for_people)
-    for kind in (json.JSONDecodeError, RecursionError, ValueError):
-        app.add_exception_handler(kind, _answer_malformed_json)
 
 
 def in_words(detail: object, status: int) -> str:
@@ -82,38 +81,16 @@ async def _answer_invalid(request: Request, error: RequestValidationError) -> Re
 
 async def _answer_for_people(request: Request, error: TextSegError) -> Response:
     logger.info("refused: %s", type(error).__name__)
-    return _answer(error.status, str(error))
+    return _answer(error.status, str(error), _headers(error))
 
 
-async def _answer_malformed_json(request: Request, error: ValueError | RecursionError) -> Response:
-    """JSON inside a form field or the query. An error of the server's own kind goes on as it is."""
-    text = _json_read(error)
-    if text is None or text not in _texts_of(request):
-        raise error
-    why = f": {error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ", or goes too far"
-    return _answer(422, f"A field of this request is not valid JSON{why}. Correct it and send it again.")
+def _headers(error: TextSegError) -> dict[str, str]:
+    return {"Retry-After": RETRY_SECONDS} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
 def _answer(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     body = {"detail": sentence, "request_id": current_caller().request_id}
     return JSONResponse(body, status, dict(headers or {}))
-
-
-def _json_read(error: BaseException) -> str | None:
-    """The text that json was reading when `error` was raised; None when it was reading nothing."""
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if code.co_filename == json.decoder.__file__ and code.co_name == "decode":
-            return trace.tb_frame.f_locals.get("s")
-        trace = trace.tb_next
-    return None
-
-
-def _texts_of(request: Request) -> list[str]:
-    """What the client wrote. The form, when the app has read it: reading it here would wait for a body already gone."""
-    form = getattr(request, "_form", None) or {}
-    return [text for text in (*request.query_params.values(), *form.values()) if isinstance(text, str)]
 
 
 def _fault(fault: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from textseg.data.joined import Joined, Known, join, names_of, told
+from textseg.data.store.durable import told_of_failure
 from textseg.errors import DataError, StoreError
 from textseg.imaging.kinds import suffix_of
 from textseg.imaging.labels import read_label
@@ -39,7 +40,8 @@ def read_submission(image_id: str, file: Path, info: object, picture: Picture, k
     """
     with tempfile.TemporaryDirectory(prefix="textseg-") as folder:
         received = Path(folder) / f"label_of_{image_id}{suffix_of(file)}"
-        shutil.copy(file, received)
+        with told_of_failure("the label"):
+            shutil.copy(file, received)
         label, mended = _mended(read_label(received, picture), info)
         joined = join(label, info, known)
         kept = ".nii.gz" if suffix_of(received) == ".png" else suffix_of(received)  # a PNG would lose the grid
@@ -62,7 +64,7 @@ def _mended(label: np.ndarray, info: object) -> tuple[np.ndarray, bool]:
 
 
 def _named(info: object) -> int:
-    return sum(isinstance(entry, Mapping) for entry in info) if isinstance(info, list) else 0
+    return len(info) if isinstance(info, list) else 0
 
 
 def _file_of(label: np.ndarray, picture: Picture, path: Path) -> bytes:

@@ -10,6 +10,7 @@ from fastapi import UploadFile
 from monailabel.config import settings
 from monailabel.endpoints.user.auth import User
 
+from textseg.data.store.durable import told_of_failure
 from textseg.errors import PictureError
 
 LONGEST_NAME = 200  # bytes
@@ -29,7 +30,7 @@ def uploaded_file(file: UploadFile) -> Iterator[Path]:
         raise PictureError(f"The upload's file name is longer than {LONGEST_NAME} bytes. Shorten it.")
     with tempfile.TemporaryDirectory(prefix="textseg-") as folder:
         path = Path(folder) / name
-        with path.open("wb") as copy:
+        with told_of_failure("the upload"), path.open("wb") as copy:
             shutil.copyfileobj(file.file, copy, 1 << 20)
         yield path
 
