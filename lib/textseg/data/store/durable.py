@@ -55,7 +55,7 @@ def write_whole(
     missed. Raises OSError; then `path` is as it was.
     """
     unfinished.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=unfinished)
+    handle, name = tempfile.mkstemp(dir=unfinished, prefix=f"{os.getpid()}-")
     draft = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -78,7 +78,7 @@ def write_whole(
 def copy_whole(source: Path, path: Path, unfinished: Path) -> None:
     """Copy a file to `path` at once and for good, as `write_whole` does. Raises OSError; then there is no copy."""
     unfinished.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=unfinished)
+    handle, name = tempfile.mkstemp(dir=unfinished, prefix=f"{os.getpid()}-")
     draft = Path(name)
     try:
         with os.fdopen(handle, "wb") as file, source.open("rb") as original:
@@ -169,11 +169,24 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def clear_unfinished(folder: Path) -> None:
-    """Take away what processes that are gone left unfinished."""
+def clear_unfinished(folder: Path, fresh: bool = False) -> None:
+    """Take away what processes that are gone left unfinished; fresh: also what is only seconds old."""
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
-            if path.is_file() and time.time() - path.stat().st_mtime > STALE_SECONDS:
+            old = time.time() - path.stat().st_mtime > STALE_SECONDS
+            if path.is_file() and (old or (fresh and not _lives(path.name.partition("-")[0]))):
                 path.unlink()
+        except FileNotFoundError:
+            continue
         except OSError as error:
             logger.warning("%s cannot be taken away: %s", path, error)
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from textseg.data.picture_ids import check_picture_id
 from textseg.data.store.clients import Clients
-from textseg.data.store.durable import told_of_failure, write_whole
+from textseg.data.store.durable import clear_unfinished, told_of_failure, write_whole
 from textseg.data.store.layout import FOLDER
 from textseg.data.store.store import Store
 from textseg.errors import DataError, PictureNotFound
@@ -26,6 +26,7 @@ def forget(studies: Path, image_id: str) -> list[Path]:
     check_picture_id(image_id)
     store = Store(studies)
     Clients(studies).forget(image_id, str(store.known(image_id).get("pixels_sha256")))
+    clear_unfinished(store.layout.unfinished, fresh=True)
     erased = [*store.forget(image_id), *_caches(studies, image_id), *_old_index(studies, image_id)]
     if not erased and not _is_there(studies, image_id):
         raise PictureNotFound(f"Nothing is kept of {image_id}, and there is no such picture. Check the name.")

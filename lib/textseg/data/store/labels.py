@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from textseg.data.store.durable import read_json, to_json, write_whole
 
 PERSON, MACHINE = "person", "model"
+NUMBERED = re.compile(r"([0-9]{6,})\.[a-z.]+")
 logger = logging.getLogger(__name__)
 
 
@@ -88,17 +90,16 @@ class LabelFolder:
         """A version's label file."""
         return self.folder / version.file
 
-    def add(self, data: bytes, suffix: str, **about: Any) -> LabelVersion:
+    def add(self, data: bytes, suffix: str, modified: int | None = None, **about: Any) -> LabelVersion:
         """Keep `data`, a whole label file, as the next version. Raises OSError; then all is as it was.
 
-        The side file is written last: a version without one was never acknowledged.
+        modified: the time that its file shall carry, in nanoseconds. The side file is written last: a version without
+        one was never acknowledged.
         """
-        numbers = (
-            [int(path.name.split(".")[0]) for path in self.folder.glob("[0-9]*.*")] if self.folder.is_dir() else []
-        )
-        number = max(numbers, default=0) + 1
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        number = max((int(found[1]) for name in names if (found := NUMBERED.fullmatch(name))), default=0) + 1
         version = LabelVersion(number, f"{number:06d}{suffix}", hashlib.sha256(data).hexdigest(), **about)
-        write_whole(self.path(version), data, self._unfinished)
+        write_whole(self.path(version), data, self._unfinished, modified)
         try:
             write_whole(self.folder / f"{number:06d}.json", to_json(asdict(version)), self._unfinished)
         except BaseException:

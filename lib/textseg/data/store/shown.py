@@ -1,25 +1,25 @@
 """The folder labels/<tag>/ beside the pictures: it shows the current version of each label, for people and MONAI Label.
 
-The versions in the store are what counts. A file that somebody puts there becomes a new version; one that goes missing
-is put back (a label is removed with MONAI Label's DELETE, or with `textseg forget`).
+The versions in the store are what counts. A label file that somebody puts there becomes a new version; one that goes
+missing is put back (a label is removed with MONAI Label's DELETE, or with `textseg forget`).
 """
 
 import hashlib
 import logging
-import os
 from collections.abc import Collection
 from pathlib import Path
 
 from textseg.data.store.durable import iso_time, locked, told_of_failure, write_whole
 from textseg.data.store.labels import PERSON, LabelFolder, LabelVersion
 from textseg.data.store.layout import Layout
-from textseg.errors import TextSegError
+from textseg.errors import StoreError, TextSegError
 from textseg.imaging.kinds import stem_of, suffix_of
 from textseg.imaging.labels import LABEL_SUFFIXES, check_label_file
 
 FINAL, ORIGINAL = "final", "original"
 TAGS = (FINAL, ORIGINAL)
 Key = tuple[str, str]
+Signature = tuple[tuple[str, int, int], ...]  # name, size and time of every file that has the label's name
 logger = logging.getLogger(__name__)
 
 
@@ -28,116 +28,176 @@ class ShownLabels:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._seen: dict[Key, tuple[Path, tuple[int, int]]] = {}
+        self._pictures: frozenset[str] = frozenset()
+        self._shown: dict[Key, Path] = {}
+        self._seen: dict[Key, Signature] = {}
+        self._files: dict[Key, list[Path]] = {}
 
     def path(self, image_id: str, tag: str) -> Path | None:
         """The label file that is shown; None where there is none."""
-        seen = self._seen.get((image_id, tag))
-        return seen[0] if seen else None
+        return self._shown.get((image_id, tag))
 
     def tags(self, image_id: str) -> list[str]:
         """Under which tags the picture has a label."""
-        return [tag for tag in TAGS if (image_id, tag) in self._seen]
-
-    def scan(self, pictures: Collection[str]) -> None:
-        """Look at the folder anew. Only what has changed since is compared with the store."""
-        there = {key: path for tag in TAGS for key, path in self._listed(tag) if key[0] in pictures}
-        expected = set(self._seen) or self._stored()
-        for image_id, tag in (expected - set(there)) | set(there):
-            path = there.get((image_id, tag))
-            if image_id in pictures and (path is None or self._seen.get((image_id, tag)) != (path, _signature(path))):
-                self._compare(image_id, tag, path)
-        for key in [key for key in list(self._seen) if key[0] not in pictures]:
-            self._seen.pop(key, None)
+        return [tag for tag in TAGS if (image_id, tag) in self._shown]
 
     def is_known(self, path: Path) -> bool:
         """True for a label file that has not changed since it was listed or shown."""
-        seen = self._seen.get((stem_of(path), path.parent.name))
-        return seen is not None and path.exists() and seen == (path, _signature(path))
+        key = (stem_of(path), path.parent.name)
+        return key in self._seen and path.exists() and _state(path) in self._seen[key]
+
+    def scan(self, pictures: Collection[str]) -> None:
+        """Look at the folder anew. Only what has changed since, and what belongs to new pictures, is compared."""
+        there = self._listed()
+        new = [(name, tag) for name in set(pictures) - self._pictures for tag in TAGS]
+        kept = [key for key in new if self._layout.labels(*key).is_dir()]
+        for key in {*there, *list(self._seen), *kept}:
+            files = there.get(key, [])
+            if key[0] in pictures and (key in kept or self._seen.get(key, ()) != _signature(files)):
+                self._files[key] = files
+                self._compare(*key)
+        for key in [key for key in list(self._shown) if key[0] not in pictures]:
+            self._shown.pop(key, None)
+            self._seen.pop(key, None)
+        self._pictures = frozenset(pictures)
+
+    def agree(self, image_id: str, tag: str, labels: LabelFolder) -> LabelVersion | None:
+        """Take in what somebody put there, show the current version and return it; the caller holds the lock.
+
+        None, and nothing is shown, where there is no label at all. Raises OSError, StoreError.
+        """
+        versions = labels.versions()
+        there = self._candidates(image_id, tag)
+        foreign = [path for path in there if not _is_ours(path, labels, versions)]
+        usable = [path for path in foreign if _is_label(path, tag)]
+        for path in usable:
+            logger.info("labels/%s: a label of %s that somebody put there is taken in", tag, image_id)
+            versions.append(adopt(labels, path))
+        if not versions:
+            self._shown.pop((image_id, tag), None)
+            self._note(image_id, tag)
+            return None
+        place = self._place(image_id, tag, labels, versions[-1])
+        if place in foreign and place not in usable:  # somebody may still be copying it
+            self._shown[(image_id, tag)] = labels.path(versions[-1])
+            self._note(image_id, tag)
+        elif there == [place] and not usable and _shows(place, versions[-1]):
+            self._shown[(image_id, tag)] = place
+            self._note(image_id, tag)
+        else:
+            if not there:
+                logger.warning("labels/%s: the label of %s was missing and is put back", tag, image_id)
+            self.show(image_id, tag, labels, versions[-1])
+        return versions[-1]
 
     def show(self, image_id: str, tag: str, labels: LabelFolder, version: LabelVersion) -> None:
-        """Put a version into the folder; the caller holds the picture's lock. Raises OSError."""
-        source = labels.path(version)
-        path = self._layout.shown(tag) / f"{image_id}{suffix_of(source)}"
-        changed = source.stat().st_mtime_ns
-        write_whole(path, source.read_bytes(), self._layout.unfinished, changed, power_cuts=False)
-        for suffix in LABEL_SUFFIXES:
-            other = path.with_name(f"{image_id}{suffix}")
-            if other != path:  # it would be taken for the label
-                other.unlink(missing_ok=True)
-        self._seen[(image_id, tag)] = (path, _signature(path))
+        """Put a version into the folder; the caller holds the picture's lock. Raises OSError.
+
+        Other files of that name go when they are versions too: one would be taken for the label.
+        """
+        path = self._place(image_id, tag, labels, version)
+        if not _shows(path, version):
+            source = labels.path(version)
+            changed = source.stat().st_mtime_ns
+            write_whole(path, source.read_bytes(), self._layout.unfinished, changed, power_cuts=False)
+        kept = {each.sha256 for each in labels.versions()}
+        for other in self._candidates(image_id, tag):
+            if other != path and _sha256(other) in kept:
+                other.unlink()
+        self._shown[(image_id, tag)] = path
+        self._note(image_id, tag)
+
+    def unusable(self, image_id: str, tag: str) -> list[Path]:
+        """Files of the label's name that are not the one shown."""
+        return [path for path in self._candidates(image_id, tag) if path != self.path(image_id, tag)]
 
     def hide(self, image_id: str, tag: str) -> list[Path]:
         """Stop listing a label; returns the files that show it, which the caller takes away."""
+        self._shown.pop((image_id, tag), None)
         self._seen.pop((image_id, tag), None)
-        files = [self._layout.shown(tag) / f"{image_id}{suffix}" for suffix in LABEL_SUFFIXES]
-        return [path for path in files if path.exists() or path.is_symlink()]
+        return self._candidates(image_id, tag)
 
-    def _listed(self, tag: str) -> list[tuple[Key, Path]]:
-        """The label files of a tag, the newest last."""
-        folder = self._layout.shown(tag)
-        names = [Path(entry.path) for entry in os.scandir(folder)] if folder.is_dir() else []
-        files = [path for path in names if not path.name.startswith(".") and suffix_of(path) in LABEL_SUFFIXES]
-        return [((stem_of(path), tag), path) for path in sorted(files, key=_time) if path.is_file()]
-
-    def _stored(self) -> set[Key]:
-        """All labels of the store."""
-        folders = self._layout.pictures.glob("*/labels/*")
-        return {(folder.parent.parent.name, folder.name) for folder in folders if folder.name in TAGS}
-
-    def _compare(self, image_id: str, tag: str, path: Path | None) -> None:
+    def _compare(self, image_id: str, tag: str) -> None:
         labels = LabelFolder(self._layout.labels(image_id, tag), self._layout.unfinished)
-        with told_of_failure("a label"), locked(self._layout.lock(image_id)):
-            versions = labels.versions()
-            seen = self._seen.get((image_id, tag))
-            if seen and seen[0].exists() and seen[1] == _signature(seen[0]):  # saved meanwhile
-                return
-            if path is None and not versions:
-                self._seen.pop((image_id, tag), None)
-            elif path is None:
-                logger.warning("labels/%s: the label of %s was missing and is put back", tag, image_id)
-                self.show(image_id, tag, labels, versions[-1])
-            elif versions:
-                self._agree(image_id, tag, path, labels, versions)
-            else:
-                self._seen[(image_id, tag)] = (path, _signature(path))
-
-    def _agree(self, image_id: str, tag: str, path: Path, labels: LabelFolder, versions: list[LabelVersion]) -> None:
-        """A shown file beside its versions: the same, an earlier one after a broken save, or somebody's own."""
-        data = path.read_bytes()
-        same = [version for version in versions if version.sha256 == hashlib.sha256(data).hexdigest()]
-        if versions[-1] in same:
-            self._seen[(image_id, tag)] = (path, _signature(path))
-        elif any(labels.path(version).stat().st_mtime_ns == path.stat().st_mtime_ns for version in same):
-            self.show(image_id, tag, labels, versions[-1])
-        elif self._is_label(path, tag):
-            logger.info("labels/%s: somebody has put a label of %s there; it is kept as a new version", tag, image_id)
-            self.show(image_id, tag, labels, adopt(labels, path))
-        else:
-            self._seen[(image_id, tag)] = (labels.path(versions[-1]), _signature(path))
-
-    def _is_label(self, path: Path, tag: str) -> bool:
         try:
-            check_label_file(path)
-        except TextSegError as error:
-            logger.warning("labels/%s: what somebody has put there is no label and not used: %s", tag, error)
-            return False
-        return True
+            with told_of_failure("a label"), locked(self._layout.lock(image_id)):
+                self.agree(image_id, tag, labels)
+        except StoreError as error:
+            logger.warning("labels/%s: the label of %s is shown as it lies there: %s", tag, image_id, error)
+            files = self._candidates(image_id, tag)
+            self._note(image_id, tag)
+            if files:
+                self._shown[(image_id, tag)] = files[-1]
+
+    def _place(self, image_id: str, tag: str, labels: LabelFolder, version: LabelVersion) -> Path:
+        return self._layout.shown(tag) / f"{image_id}{suffix_of(labels.path(version))}"
+
+    def _candidates(self, image_id: str, tag: str) -> list[Path]:
+        """The files that may be taken for a label, the newest last; links count, folders do not."""
+        folder = self._layout.shown(tag)
+        names = {f"{image_id}{written}" for suffix in LABEL_SUFFIXES for written in (suffix, suffix.upper())}
+        paths = {*(folder / name for name in names), *self._files.get((image_id, tag), [])}
+        return sorted((path for path in paths if path.is_file()), key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+    def _note(self, image_id: str, tag: str) -> None:
+        files = self._candidates(image_id, tag)
+        self._files[(image_id, tag)] = files
+        self._seen[(image_id, tag)] = _signature(files)
+
+    def _listed(self) -> dict[Key, list[Path]]:
+        """All label files that are there, by the label that they name."""
+        there: dict[Key, list[Path]] = {}
+        for tag in TAGS:
+            folder = self._layout.shown(tag)
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if not path.name.startswith(".") and suffix_of(path) in LABEL_SUFFIXES and path.is_file():
+                    there.setdefault((stem_of(path), tag), []).append(path)
+        return there
 
 
 def adopt(labels: LabelFolder, path: Path) -> LabelVersion:
     """Keep a label file that did not come through the server as the next version, as it is. Raises OSError."""
-    time = iso_time(path.stat().st_mtime)
-    return labels.add(path.read_bytes(), suffix_of(path), by=PERSON, time=time, info={"name": path.name})
+    changed = path.stat()
+    about = {"by": PERSON, "time": iso_time(changed.st_mtime), "info": {"name": path.name}}
+    return labels.add(path.read_bytes(), suffix_of(path), changed.st_mtime_ns, **about)
 
 
-def _signature(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
+def _is_ours(path: Path, labels: LabelFolder, versions: list[LabelVersion]) -> bool:
+    """True for the current version, and for an earlier one as it was shown before a save that broke off."""
+    digest, changed = _sha256(path), path.stat().st_mtime_ns
+    same = [version for version in versions if version.sha256 == digest]
+    current = bool(versions) and versions[-1] in same
+    return current or any(labels.path(version).stat().st_mtime_ns == changed for version in same)
 
 
-def _time(path: Path) -> int:
+def _shows(path: Path, version: LabelVersion) -> bool:
+    return path.is_file() and not path.is_symlink() and _sha256(path) == version.sha256
+
+
+def _is_label(path: Path, tag: str) -> bool:
     try:
-        return path.stat().st_mtime_ns
-    except OSError:  # taken away meanwhile, or a link to nothing
-        return 0
+        check_label_file(path)
+    except TextSegError as error:
+        logger.warning("labels/%s: what somebody has put there is no label and not used: %s", tag, error)
+        return False
+    return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    state = path.stat()
+    return path.name, state.st_size, state.st_mtime_ns
+
+
+def _signature(paths: list[Path]) -> Signature:
+    states = []
+    for path in sorted(paths):
+        try:
+            states.append(_state(path))
+        except FileNotFoundError:  # taken away meanwhile
+            continue
+    return tuple(states)

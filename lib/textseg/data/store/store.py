@@ -6,7 +6,7 @@ by a newer version.
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ from textseg.data.store.history import History, PromptEntry, append_entry, read_
 from textseg.data.store.labels import MACHINE, PERSON, LabelFolder, LabelVersion
 from textseg.data.store.layout import README, Layout
 from textseg.data.store.masks import mask_name, pack_mask, read_mask_file
-from textseg.data.store.shown import FINAL, TAGS, ShownLabels, adopt
+from textseg.data.store.shown import FINAL, TAGS, ShownLabels
 from textseg.errors import LabelProtected
 from textseg.imaging.kinds import suffix_of
 
@@ -53,6 +53,7 @@ class Store:
     def remember(self, image_id: str, entry: PromptEntry, mask: np.ndarray | None = None) -> None:
         """Add a run to a picture's history; mask (z, y, x): what the run made, kept under its segment name."""
         with self._writing(image_id, "the prompt"):
+            read_history(self.layout.prompts(image_id))  # one of a newer version is not added to
             if mask is not None:
                 path = self.layout.made(image_id) / mask_name(entry.segment)
                 write_whole(path, pack_mask(entry.segment, mask), self.layout.unfinished, power_cuts=False)
@@ -94,21 +95,14 @@ class Store:
         """
         with self._writing(image_id, "the label"):
             labels = self._labels(image_id, tag)
-            current, shown = labels.current(), self.shown.path(image_id, tag)
-            if current is None and shown and shown.is_file():
-                current = adopt(labels, shown)  # it is from before this store
+            current = self.shown.agree(image_id, tag, labels)
             if about.get("by") == MACHINE and tag == FINAL and current and current.by == PERSON:
                 raise LabelProtected(
                     f"{image_id} has a final label by a person: a machine's mask does not replace it. Save it with the "
                     "tag original, or delete the final label first."
                 )
-            version = labels.add(data, suffix, **about)
-            try:
-                self.shown.show(image_id, tag, labels, version)
-            except OSError:
-                labels.take_back(version)
-                raise
-            return version
+            self._discard(image_id, self.shown.unusable(image_id, tag), why=f"no label {tag}")
+            return self._added(image_id, tag, labels, data, suffix, **about)
 
     def annotate_label(self, image_id: str, tag: str, info: dict[str, Any]) -> LabelVersion | None:
         """Add to what was sent with a label: versions never change, so this makes a new one. None without a label."""
@@ -121,9 +115,7 @@ class Store:
             about = {key: value for key, value in about.items() if key not in ("number", "file", "sha256")}
             about |= {"info": {**current.info, **info}, "time": iso_time()}
             source = labels.path(current)
-            version = labels.add(source.read_bytes(), suffix_of(source), **about)
-            self.shown.show(image_id, tag, labels, version)
-            return version
+            return self._added(image_id, tag, labels, source.read_bytes(), suffix_of(source), **about)
 
     def take_in(self, sent: Path, path: Path) -> None:
         """Copy an uploaded picture into the studies, whole or not at all."""
@@ -131,17 +123,9 @@ class Store:
             copy_whole(sent, path, self.layout.unfinished)
 
     def discard(self, image_id: str, *paths: Path, why: str) -> None:
-        """Move what is there of `paths` into the picture's trash."""
+        """Move what is there of `paths` into the picture's trash, under their places below the studies."""
         with self._writing(image_id, "the trash"):
-            paths = tuple(path for path in paths if path.exists() or path.is_symlink())
-            if not paths:
-                return
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-            folder = self.layout.trash / image_id / f"{stamp} {why}"
-            folder.mkdir(parents=True)
-            for path in paths:
-                shutil.move(str(path), folder / path.name)
-            sync_folder(folder)
+            self._discard(image_id, paths, why)
 
     def discard_label(self, image_id: str, tag: str) -> None:
         """Move all versions of a label, and the file that shows it, into the trash."""
@@ -164,6 +148,28 @@ class Store:
             for path in shown:
                 path.unlink()
             return erased + shown
+
+    def _added(
+        self, image_id: str, tag: str, labels: LabelFolder, data: bytes, suffix: str, **about: Any
+    ) -> LabelVersion:
+        """A new version that is shown, or all as it was."""
+        version = labels.add(data, suffix, **about)
+        try:
+            self.shown.show(image_id, tag, labels, version)
+        except OSError:
+            labels.take_back(version)
+            raise
+        return version
+
+    def _discard(self, image_id: str, paths: Iterable[Path], why: str) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        folder = self.layout.trash / image_id / f"{stamp} {why}"
+        for path in paths:
+            if path.exists() or path.is_symlink():
+                place = folder / path.relative_to(self.layout.studies)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(str(path), place)
+                sync_folder(place.parent)
 
     @contextmanager
     def _writing(self, image_id: str, what: str) -> Iterator[None]:
