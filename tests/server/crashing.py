@@ -118,7 +118,7 @@ class Crashes:
             version = versions[kept.picture].get(kept.number)
             assert version, f"{kept.picture} lost version {kept.number} of its label"
             file = store.label_path(kept.picture, "final", version)
-            assert hashlib.sha256(file.read_bytes()).hexdigest() == version.sha256
+            assert hashlib.sha256(file.read_bytes()).hexdigest() == version.sha256, f"{file} is torn"
             assert np.array_equal(voxels(file), kept.label), f"{file} does not hold what was sent"
             assert [segment.prompt for segment in version.segments] == [kept.prompt]
         for name in [name for name in PICTURES if versions[name]]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 import harness
 from harness import Server
+from slicer import Slicer
 from textseg.data.phantoms import draw_radiograph
 from textseg.data.store.durable import iso_time
 from textseg.data.store.history import TYPED, PromptEntry
@@ -29,7 +30,7 @@ GARBAGE = {
     "words": ".nii.gz",
     "nothing": ".nrrd",
     "half": ".nii.gz",
-    "folder": ".nii.gz",
+    "folder": ".nrrd",
     "dangling": ".nrrd",
 }  # picture -> what lies in labels/final under its name
 CUT_OFF = b'{"schema": 1, "pixels_sha256": "ab'
@@ -239,18 +240,22 @@ def test_all_labels_can_be_downloaded(left: Server, tmp_path: Path) -> None:
     assert archive.status_code == 200 and archive.content.startswith(b"PK")
 
 
-@pytest.fixture(
-    params=["image,prompt\nplain.png,'a\nplain.png,\"b", "\xff\xfe", "", "image,prompt\na,b\na,b\n"], ids=str
-)
+@pytest.fixture(params=["open quote", "not UTF-8", "no columns", "named twice"])
 def damaged_table(left: Server, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A prompts.csv that cannot be read."""
+    content = {
+        "open quote": b'image,prompt\nplain.png,"lower',
+        "not UTF-8": b"image,prompt\nplain.png,\xff",
+        "no columns": b"plain.png;RLL consolidation",
+        "named twice": b"image,prompt\na,b\na,b\n",
+    }
     table = left.studies / "prompts.csv"
-    table.write_text(request.param, encoding="latin-1")
+    table.write_bytes(content[request.param])
     yield table
     table.unlink()
 
 
-def test_a_damaged_table_of_prompts_costs_no_label_and_no_typed_prompt(
+def test_a_damaged_table_of_prompts_costs_no_label_and_is_told(
     left: Server, tmp_path: Path, damaged_table: Path
 ) -> None:
     told = left.client(tmp_path).save_label(PLAIN, str(label_file(tmp_path / "label.nii.gz", 40)))
@@ -258,9 +263,21 @@ def test_a_damaged_table_of_prompts_costs_no_label_and_no_typed_prompt(
     assert np.array_equal(voxels(left.client(tmp_path).download_label(PLAIN, "final")), block(40))
     refused = left.post("unlabelled", "{}")
     assert refused.status_code == 422 and "prompts.csv" in refused.json()["detail"]
+
+
+def test_a_typed_prompt_needs_no_table_of_prompts(left: Server, tmp_path: Path, damaged_table: Path) -> None:
     _, reply = left.infer(tmp_path, PLAIN, prompt=PROMPT)
-    assert reply["prompt"] == PROMPT
+    assert (reply["prompt_source"], reply["prompt"]) == ("typed", PROMPT)
     assert any("prompts.csv" in warning for warning in reply["warnings"])
+
+
+def test_slicers_own_run_after_next_sample_opens_no_dialog_for_a_damaged_table(
+    left: Server, tmp_path: Path, damaged_table: Path
+) -> None:
+    window = Slicer(left, tmp_path, client_id="opens no dialog")
+    window.connect()
+    assert window.next_sample()["id"]
+    assert any("prompts.csv" in warning for warning in window.reply["warnings"])
 
 
 def test_a_label_and_a_picture_that_vanish_hold_no_listing_up(left: Server, tmp_path: Path) -> None:

@@ -26,11 +26,15 @@ NAME, RUN, LAST_PROMPT, TABLE_ROW, NONE = "segment name", "run", "last prompt", 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a picture when its label comes. made: segment name -> the mask made under it, or None."""
+    """What is known of a picture. made: segment name -> the mask made under it, or None.
+
+    fault: why its row in prompts.csv cannot be told, "" when it can.
+    """
 
     history: History = field(default_factory=History)
     row: PromptRow | None = None
     made: Callable[[str], np.ndarray | None] = lambda name: None
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,8 +156,9 @@ def told(joined: Joined) -> list[str]:
     sentences = [
         f"Left out, because it is an earlier run's mask that nobody changed: {shown(name)}." for name in joined.dropped
     ]
-    without = [name for segment in joined.segments if segment.source == NONE for name in segment.names or ("",)]
+    without = [segment for segment in joined.segments if segment.source == NONE and segment.values]
+    names = [shown(name) for segment in without for name in segment.names if name]
     if without:
-        names = ", ".join(shown(name) for name in without)
-        sentences.append(f"No prompt is known for {names}: name the segment with what it shows, and submit again.")
+        which = ", ".join(names) or "what is drawn"
+        sentences.append(f"No prompt is known for {which}: name the segment with what it shows, and submit again.")
     return sentences

@@ -159,8 +159,8 @@ class TextSegApp(MONAILabelApp):
             carried = datastore.remembers and datastore.keeping.clients.carried_over(
                 client, image_id, request.get("prompt") or "", request.get("preset") or ""
             )
-            known = datastore.keeping.known(image_id)
-            return Job(request, path, request_id, known.row, known.history.remembered, carried)
+            known = datastore.keeping.known(image_id, path)
+            return Job(request, path, request_id, known.row, known.fault, known.history.remembered, carried)
         path = datastore.get_image_uri(image_id)
         if not path or not Path(path).exists():
             raise PictureNotFound(f"There is no picture {shown(image_id)} in the studies.")

@@ -16,7 +16,7 @@ from textseg.data.store.clients import Client
 from textseg.data.store.durable import iso_time
 from textseg.data.store.history import CSV, NONE, PRESET, REMEMBERED, TYPED, PromptEntry
 from textseg.engine.predictor import Prediction, Predictor, Stopwatch
-from textseg.errors import PromptError
+from textseg.errors import DataError, PromptError
 from textseg.imaging.picture import Picture
 from textseg.imaging.read import read_picture
 from textseg.imaging.write import write_new_mask
@@ -46,7 +46,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Job:
-    """One request. options: as the viewer sent them. picture: a file or series folder. row, remembered: what is known.
+    """One request. options: as the viewer sent them. picture: a file or series folder. row, remembered: what is known;
+    row_fault: why the row cannot be told.
 
     carried_over: the text is that of the picture before, which Slicer sent by itself: it counts as blank.
     """
@@ -55,6 +56,7 @@ class Job:
     picture: Path
     request_id: str
     row: PromptRow | None = None
+    row_fault: str = ""
     remembered: PromptEntry | None = None
     carried_over: bool = False
 
@@ -162,11 +164,12 @@ def which_text(options: InferOptions, job: Job, verbatim: bool = False) -> Asked
     next text counts.
     """
     prompt, preset = ("", "") if job.carried_over else (check_text(options.prompt), check_text(options.preset))
+    warnings = [job.row_fault] if job.row_fault else []
     if prompt.strip():
-        return Asked(prompt, TYPED, read_prompt(prompt, options.laterality, verbatim), options.laterality)
+        reading = read_prompt(prompt, options.laterality, verbatim)
+        return Asked(prompt, TYPED, reading, options.laterality, tuple(warnings))
     if preset.strip():
-        return Asked(preset, PRESET, read_prompt(preset, verbatim=verbatim))
-    warnings: list[str] = []
+        return Asked(preset, PRESET, read_prompt(preset, verbatim=verbatim), warnings=tuple(warnings))
     for text, source, laterality, where in _stored(job):
         try:
             reading = read_prompt(text, laterality, verbatim)
@@ -176,6 +179,8 @@ def which_text(options: InferOptions, job: Job, verbatim: bool = False) -> Asked
             warnings.append(f"{where} cannot be used. {error}")
         else:
             return Asked(text, source, reading, laterality, tuple(warnings))
+    if job.row_fault and not job.carried_over:
+        raise DataError(job.row_fault)
     return Asked("", NONE, None, warnings=tuple(warnings))
 
 

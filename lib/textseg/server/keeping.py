@@ -11,13 +11,14 @@ from textseg.data.joined import Known
 from textseg.data.prompts_table import PromptsTable
 from textseg.data.store.clients import Client, Clients
 from textseg.data.store.durable import iso_time
-from textseg.data.store.history import History, PromptEntry
+from textseg.data.store.history import PromptEntry
 from textseg.data.store.labels import MACHINE, PERSON, LabelledSegment, LabelVersion
 from textseg.data.store.store import Store
 from textseg.errors import DataError
 from textseg.imaging.identity import pixels_sha256
 from textseg.imaging.kinds import suffix_of
-from textseg.imaging.picture import Picture
+from textseg.imaging.picture import XRAY, Picture
+from textseg.imaging.read import read_picture
 from textseg.server.delivery import state_of
 from textseg.server.submit import Submission, about, read_submission
 
@@ -49,11 +50,15 @@ class Keeping:
         self.clients = Clients(folder)
         self.table = PromptsTable(folder)
 
-    def known(self, image_id: str) -> Known:
-        """What is known of a picture. Raises DataError for a damaged table, StoreError."""
-        return Known(
-            self.store.history(image_id), self.table.row(image_id), lambda name: self.store.made(image_id, name)
-        )
+    def known(self, image_id: str, path: Path) -> Known:
+        """What is known of the picture that lies at `path` now, not of an earlier one of that name.
+
+        Raises PictureError, StoreError.
+        """
+        kept = self.store.known(image_id)
+        if kept.get("pixels_sha256") and kept.get("seen") != state_of(path).hex():
+            self.identify(image_id, path, read_picture(path, XRAY))
+        return self._known(image_id)
 
     def identify(self, image_id: str, path: Path, picture: Picture) -> str:
         """The SHA-256 of a picture's decoded pixels.
@@ -100,10 +105,10 @@ class Keeping:
             of_session = self.clients.take_session_prompt(client, pixels)
             if of_session is not None:
                 self.store.remember(image_id, of_session)
-        known, sentences = self._known_for_submit(image_id)
+        known = self._known(image_id)
         submission = read_submission(image_id, file, info.get("label_info"), picture, known)
         version = self._save(image_id, tag, submission, known, about(info, client.id, client.address, request_id))
-        return Submitted(version, (*sentences, *submission.sentences))
+        return Submitted(version, (*([known.fault] if known.fault else []), *submission.sentences))
 
     def save_run(self, image_id: str, tag: str, file: Path, entry: PromptEntry, info: dict[str, Any]) -> LabelVersion:
         """A machine's mask as a label. Raises LabelProtected where a person's final label is."""
@@ -134,13 +139,14 @@ class Keeping:
             **who,
         )
 
-    def _known_for_submit(self, image_id: str) -> tuple[Known, list[str]]:
-        """A damaged table of prompts is told; it costs nobody a label."""
+    def _known(self, image_id: str) -> Known:
+        """A damaged table of prompts is told; it costs nobody a label or a run with a text of its own."""
+        row, fault = None, ""
         try:
-            return self.known(image_id), []
+            row = self.table.row(image_id)
         except DataError as error:
-            history: History = self.store.history(image_id)
-            return Known(history, None, lambda name: self.store.made(image_id, name)), [str(error)]
+            fault = str(error)
+        return Known(self.store.history(image_id), row, lambda name: self.store.made(image_id, name), fault)
 
     def _save(self, image_id: str, tag: str, submission: Submission, known: Known, who: dict[str, Any]) -> LabelVersion:
         remembered = known.history.remembered

@@ -1,5 +1,6 @@
 """What the studies folder shows to MONAI Label: its pictures, their labels, and what is known of both."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,18 +108,17 @@ class Listing(Datastore):
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
         """What was sent with the label, and what the server knows of it: who, when, version, prompts."""
         with told_to_the_client():
-            path = self._label_path(label_id, label_tag)
-            version = self.keeping.store.current_label(label_id, label_tag)
-        return {"name": path.name, "ts": int(path.stat().st_mtime), **(version.about() if version else {})}
+            return self._label_info(label_id, label_tag)
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """Pairs of picture and final label file; a series as its deliverable file."""
+        """Pairs of picture and final label file; a series as its deliverable file. What has vanished is left out."""
         pairs = []
         for name in self.get_labeled_images():
-            picture = self.picture_path(name)
-            pair = (self.delivery.make(picture) if picture.is_dir() else picture, self._label_path(name, FINAL))
-            image, label = (path if full_path else path.relative_to(self.folder) for path in pair)
-            pairs.append({"image": str(image), "label": str(label)})
+            with suppress(PictureError, LabelNotFound):
+                picture = self.picture_path(name)
+                pair = (self.delivery.make(picture) if picture.is_dir() else picture, self._label_path(name, FINAL))
+                image, label = (path if full_path else path.relative_to(self.folder) for path in pair)
+                pairs.append({"image": str(image), "label": str(label)})
         return pairs
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
@@ -140,15 +140,24 @@ class Listing(Datastore):
     def _told(self, image_id: str) -> dict[str, Any]:
         labels = {}
         for tag in self.labels.tags(image_id):
-            path = self._label_path(image_id, tag)
-            labels[tag] = {"ext": suffix_of(path), "info": self.get_label_info(image_id, tag)}
+            with suppress(LabelNotFound):
+                path = self._label_path(image_id, tag)
+                labels[tag] = {"ext": suffix_of(path), "info": self._label_info(image_id, tag)}
         known = self.keeping.store.known(image_id)
         return {"image": {"ext": "", "info": known.get("info") or {}}, "labels": labels}
+
+    def _label_info(self, image_id: str, tag: str) -> dict[str, Any]:
+        path = self._label_path(image_id, tag)
+        version = self.keeping.store.current_label(image_id, tag)
+        return {"name": path.name, "ts": int(path.stat().st_mtime), **(version.about() if version else {})}
 
     def _label_path(self, image_id: object, tag: object) -> Path:
         check_picture_id(image_id)
         path = self.labels.path(str(image_id), check_tag(tag))
-        if path is None or not path.is_file():
+        if path is not None and not path.is_file():  # taken away by hand: it is put back at the next refresh
+            version = self.keeping.store.current_label(image_id, tag)
+            path = self.keeping.store.label_path(image_id, tag, version) if version else None
+        if path is None:
             raise LabelNotFound(f"There is no {tag} label of {image_id}. Refresh the list of pictures.")
         return path
 

@@ -10,13 +10,14 @@ from typing import Any
 from textseg.data.picture_ids import check_picture_id
 from textseg.data.store.clients import Client
 from textseg.data.store.shown import TAGS
-from textseg.errors import NameTaken, PictureError, StoreError
+from textseg.errors import NameTaken, PictureError, StoreError, TextSegError
 from textseg.imaging.identity import pixels_sha256
 from textseg.imaging.kinds import check_kind, stem_of, suffix_of
 from textseg.imaging.picture import XRAY
 from textseg.imaging.read import read_picture
 from textseg.imaging.series import dicom_files
 from textseg.server.caller import current_caller
+from textseg.server.delivery import state_of
 from textseg.server.http_errors import told_to_the_client
 from textseg.server.keeping import Submitted
 from textseg.server.listing import Listing
@@ -33,6 +34,7 @@ class Studies(Listing):
         Path(folder).mkdir(parents=True, exist_ok=True)
         super().__init__(Path(folder))
         self.read_only = read_only
+        self._states: dict[str, bytes] = {}
         self._refreshing = threading.RLock()
         self._watch = StudiesWatch(self.folder, self.refresh, self.labels.is_known)
         if self.remembers:
@@ -63,10 +65,23 @@ class Studies(Listing):
             try:
                 self.pictures.refresh()
                 self.labels.scan(set(self.pictures.ids()))
+                self._look_at_changed_pictures()
                 self.delivery.forget_removed(self.folder)
                 self._watch.follow(self._watched())
             except (OSError, StoreError) as error:
                 logger.warning("The studies could not be listed (%s); they are listed again at the next change", error)
+
+    def _look_at_changed_pictures(self) -> None:
+        """A picture that was put in the place of another one must not be listed with the other one's label."""
+        for name in self.pictures.ids():
+            try:
+                path = self.picture_path(name)
+                state = state_of(path)
+                if self._states.get(name) != state and self.keeping.store.layout.picture(name).is_dir():
+                    self.keeping.known(name, path)
+                self._states[name] = state
+            except (TextSegError, OSError) as error:
+                logger.info("a picture cannot be looked at: %s", type(error).__name__)
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Add to what is known of a picture."""

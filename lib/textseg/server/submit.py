@@ -43,6 +43,8 @@ def read_submission(image_id: str, file: Path, info: object, picture: Picture, k
         with told_of_failure("the label"):
             shutil.copy(file, received)
         label, mended = _mended(read_label(received, picture), info)
+        if mended and _named(info):
+            info = [{**info[0], "idx": 1}] if isinstance(info[0], Mapping) else []
         joined = join(label, info, known)
         kept = ".nii.gz" if suffix_of(received) == ".png" else suffix_of(received)  # a PNG would lose the grid
         data = _file_of(joined.label, picture, received.with_name(f"kept{kept}"))
@@ -56,8 +58,8 @@ def _mended(label: np.ndarray, info: object) -> tuple[np.ndarray, bool]:
         return (label > 0).astype(np.uint8), True
     if not _named(info) and values and values[-1] > MOST_LABELS:
         raise DataError(
-            f"The label holds {len(values)} values up to {values[-1]}: that is a picture, no label. Submit one small "
-            "whole number for each segment, 0 for the background."
+            f"The label holds values up to {values[-1]}: that is a picture, no label. Submit one small whole number for "
+            "each segment, 0 for the background."
         )
     names_of(info, values)
     return label, False
