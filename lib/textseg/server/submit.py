@@ -58,8 +58,8 @@ def _mended(label: np.ndarray, info: object) -> tuple[np.ndarray, bool]:
         return (label > 0).astype(np.uint8), True
     if not _named(info) and values and values[-1] > MOST_LABELS:
         raise DataError(
-            f"The label holds values up to {values[-1]}: that is a picture, no label. Submit one small whole number for "
-            "each segment, 0 for the background."
+            f"The label holds values up to {values[-1]}: that is a picture, no label. Submit one small whole number "
+            "for each segment, 0 for the background."
         )
     names_of(info, values)
     return label, False
