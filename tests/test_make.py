@@ -28,7 +28,9 @@ def house(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments], cwd=folder, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_serve_draws_studies_once_and_starts_on_loopback(house: Path) -> None:

@@ -134,6 +134,7 @@ def forget(options: argparse.Namespace) -> None:
         print(f"erased {path}")
     if not erased:
         print(f"Nothing was kept of {options.image}.")
+    print("The picture itself and its row in prompts.csv, if it has one, are as they were.")
 
 
 def read(options: argparse.Namespace) -> None:

@@ -1,5 +1,7 @@
 """Prompt and label joined: every rule that says which prompt a submitted segment answers, and which rule goes first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -222,7 +224,11 @@ def test_names_of_segments_that_the_label_does_not_show_are_not_needed() -> None
     assert names_of(info(a=1), []) == {}
 
 
-@pytest.mark.parametrize("sent", [info(a=1, b=3), [{"name": "a"}]])
+def test_names_go_by_position_where_numbers_leave_gaps() -> None:
+    assert names_of(info(a=1, b=3), [1, 2]) == {1: "a", 2: "b"}  # Slicer numbers over segments that it leaves out
+
+
+@pytest.mark.parametrize("sent", [info(a=1), [{"name": "a"}]])
 def test_a_value_that_no_segment_has_is_refused_in_words(sent: list[dict[str, object]]) -> None:
     with pytest.raises(DataError, match="value 2, but label_info names only 1") as caught:
         join(drawn(1, 2), sent, known(run(LEFT)))
@@ -333,10 +339,39 @@ def test_a_renamed_mask_is_a_persons() -> None:
 
 
 def test_when_all_that_remains_is_unchanged_nothing_remains_and_no_prompt_is_made_up() -> None:
-    joined = join(drawn(1, 1, 0), [{"name": EARLIER.segment, "idx": 1}], known(EARLIER, LAST, r0=MADE))
+    names = [{"name": EARLIER.segment, "idx": 1}, {"name": LAST.segment, "idx": 2}]
+    joined = join(drawn(1, 1, 0), names, known(EARLIER, LAST, r0=MADE))
     assert joined.dropped == (EARLIER.segment,)
     assert not joined.label.any()
     assert [each.prompt for each in joined.segments if each.values] == []
+
+
+def test_an_earlier_run_is_kept_when_the_later_ones_segment_was_deleted() -> None:
+    joined = join(drawn(1, 1, 0), [{"name": EARLIER.segment, "idx": 1}], known(EARLIER, LAST, r0=MADE))
+    assert joined.dropped == () and joined.label.any()
+
+
+def test_another_persons_run_in_between_makes_no_run_an_earlier_one() -> None:
+    names = [{"name": EARLIER.segment, "idx": 1}, {"name": LAST.segment, "idx": 2}]
+    others = replace(LAST, client="somebody else")
+    joined = join(drawn(1, 1, 0), names, known(EARLIER, others, r0=MADE))
+    assert joined.dropped == () and joined.label.any()
+
+
+def test_what_a_dropped_segment_had_covered_is_given_back() -> None:
+    again = replace(EARLIER, time="later")
+    names = [{"name": EARLIER.segment, "idx": 1}, {"name": LAST.segment, "idx": 2}]
+    made = {EARLIER.segment: drawn(1, 1, 0) > 0, LAST.segment: drawn(0, 1, 1) > 0}
+    picture = replace(known(EARLIER, LAST, again), made=made.get)
+    joined = join(drawn(1, 2, 2), names, picture)
+    assert joined.dropped == (LAST.segment,)
+    assert np.array_equal(joined.label, drawn(1, 1, 0))
+
+
+def test_a_servers_name_that_was_forgotten_is_read_in_the_patients_sides() -> None:
+    last = replace(LAST, viewer_laterality="picture")
+    joined = join(drawn(1), [{"name": "infection R lower (patient side)", "idx": 1}], known(last))
+    assert joined.segments[0].finding["right"] == ["lower"]
 
 
 def test_the_label_that_was_submitted_is_not_changed() -> None:

@@ -126,3 +126,11 @@ def test_a_segment_that_a_person_names_is_its_own_prompt(slicer: Slicer) -> None
     assert sources[("LLL pneumonia",)] == ("segment name", "LLL pneumonia")
     assert sources[("what is this",)] == ("none", "")
     assert any("what is this" in warning for warning in reply["warnings"])
+
+
+def test_a_text_of_a_session_is_not_the_next_pictures_either(slicer: Slicer, own: Server) -> None:
+    session = slicer.client.create_session(str(own.studies / "kilo.nii.gz"))["session_id"]
+    slicer.type(LEFT)
+    slicer.client.infer("c2fvl-compact", "", dict(slicer.options), session_id=session)
+    slicer.next_sample()
+    assert slicer.reply["prompt_source"] != "typed"

@@ -28,13 +28,21 @@ NAME, RUN, LAST_PROMPT, TABLE_ROW, NONE = "segment name", "run", "last prompt", 
 class Known:
     """What is known of a picture. made: segment name -> the mask made under it, or None.
 
-    fault: why its row in prompts.csv cannot be told, "" when it can.
+    fault: why its row in prompts.csv cannot be told, "" when it can. client, address: who submits.
     """
 
     history: History = field(default_factory=History)
     row: PromptRow | None = None
     made: Callable[[str], np.ndarray | None] = lambda name: None
     fault: str = ""
+    client: str = ""
+    address: str = ""
+
+    @property
+    def last_run(self) -> PromptEntry | None:
+        """The last run of the one who submits; another's in between does not make it an earlier one."""
+        runs = [run for run in self.history.entries if (run.client, run.address) == (self.client, self.address)]
+        return runs[-1] if runs else None
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class Joined:
 def names_of(info: object, values: Sequence[int]) -> dict[int, str]:
     """Label value -> segment name, from a viewer's `label_info`: [{"name", "idx"}, ...]; "" where it says nothing.
 
-    By idx; by position (value 1 first) where an idx is missing, doubled or below 1. Raises DataError for a value that
+    By idx; by position (value 1 first) where an idx is missing, doubled or below 1, or where the label holds a value
+    that no idx is (Slicer numbers over segments that it then leaves out). Raises DataError for a value that
     no segment has.
     """
     entries = [entry if isinstance(entry, Mapping) else {} for entry in info] if isinstance(info, list) else []
@@ -62,6 +71,8 @@ def names_of(info: object, values: Sequence[int]) -> dict[int, str]:
         number if by_idx else position: str(entry.get("name") or "")
         for position, (number, entry) in enumerate(zip(numbers, entries, strict=True), start=1)
     }
+    if by_idx and not names.keys() >= set(values) and all(value <= len(entries) for value in values):
+        names = {position: str(entry.get("name") or "") for position, entry in enumerate(entries, start=1)}
     unknown = [value for value in values if value not in names]
     if unknown:
         raise DataError(
@@ -75,19 +86,35 @@ def join(label: np.ndarray, info: object, known: Known) -> Joined:
     """Prompts for every segment of a label (z, y, x whole numbers). Raises DataError as `names_of`."""
     values = [int(value) for value in np.unique(label) if value]
     names = names_of(info, values)
-    dropped = [value for value in values if _unchanged_earlier_run(label, value, names[value], known)]
+    sent = {str(entry.get("name")) for entry in info if isinstance(entry, Mapping)} if isinstance(info, list) else set()
+    last = known.last_run
+    dropped = [
+        value
+        for value in values
+        if last and last.segment in sent and _unchanged_earlier_run(label, value, names[value], last, known)
+    ]
     if dropped:
-        label = np.where(np.isin(label, dropped), 0, label).astype(label.dtype)
+        label = _without(label, dropped, {value: names[value] for value in values if value not in dropped}, known)
     segments = [_segment(value, names[value], known) for value in values if value not in dropped]
     if not values:
         segments = [_last_prompt_or_row((), (), known)]  # looked for, and nothing there
     return Joined(label, _merged(segments), tuple(names[value] for value in dropped))
 
 
-def _unchanged_earlier_run(label: np.ndarray, value: int, name: str, known: Known) -> bool:
+def _without(label: np.ndarray, dropped: list[int], kept: dict[int, str], known: Known) -> np.ndarray:
+    """The label without segments, which had covered others: what a run had made there is its segment's again."""
+    hole = np.isin(label, dropped)
+    label = np.where(hole, 0, label).astype(label.dtype)
+    for value, name in kept.items():
+        made = known.made(name) if known.history.named(name) else None
+        if made is not None and made.shape == label.shape:
+            label[hole & made] = value
+    return label
+
+
+def _unchanged_earlier_run(label: np.ndarray, value: int, name: str, last: PromptEntry, known: Known) -> bool:
     """True for a mask of a run before the last one that lies there as the server made it, but for what covers it."""
-    last = known.history.last
-    if last is None or name == last.segment or known.history.named(name) is None:
+    if name == last.segment or known.history.named(name) is None:
         return False
     made = known.made(name)
     if made is None or made.shape != label.shape:
@@ -104,6 +131,8 @@ def _segment(value: int, name: str, known: Known) -> LabelledSegment:
     if plain.lower() == CLASS_LABEL or UNNAMED.fullmatch(plain):
         return _last_prompt_or_row((value,), (name,), known)
     laterality = known.history.last.viewer_laterality if known.history.last else "patient"
+    if "(patient side" in plain:  # made by a server, and forgotten since
+        laterality = "patient"
     typed = _read((value,), (name,), plain, laterality, NAME)
     return typed or _row((value,), (name,), known)
 

@@ -19,15 +19,18 @@ from textseg.registry import served_models
 from textseg.server.batch import BatchRuns
 from textseg.server.caller import current_caller
 from textseg.server.conf import SETTINGS, is_on
+from textseg.server.delivery import state_of
 from textseg.server.http_errors import told_to_the_client
 from textseg.server.infer import Job, Outcome, TextSegInfer
 from textseg.server.names import check_tag
 from textseg.server.sessions import SafeSessions
 from textseg.server.strategy import RandomStrategy
 from textseg.server.studies import Studies
+from textseg.server.temporary import clear_left_behind
 from textseg.server.wire import open_wire
 from textseg.text.hints import shown
 
+SESSION_PROMPT_SECONDS = 24 * 3600.0  # a label of a session is submitted on the same day
 logger = logging.getLogger(__name__)
 
 
@@ -75,6 +78,7 @@ class TextSegApp(MONAILabelApp):
 
     def on_init_complete(self) -> None:
         """Before the first request: the wire is closed but for what is open, and what is served is told."""
+        clear_left_behind()
         open_wire(allow_remote=is_on(self.conf, "allow_remote"))
         super().on_init_complete()
         logger.info(
@@ -88,6 +92,12 @@ class TextSegApp(MONAILabelApp):
         """End what runs beside the requests, when another instance takes over."""
         if isinstance(self._datastore, Studies):
             self._datastore.close()
+
+    def cleanup_sessions(self) -> None:
+        """MONAI Label's hook, every five minutes: old sessions go, and the prompts that were asked in them."""
+        super().cleanup_sessions()
+        if isinstance(self._datastore, Studies) and self._datastore.keeping.writable:
+            self._datastore.keeping.clients.drop_session_prompts(SESSION_PROMPT_SECONDS)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """One run on one picture. A client's mistake becomes an HTTP error whose sentence the viewer shows.
@@ -127,19 +137,21 @@ class TextSegApp(MONAILabelApp):
         if not isinstance(datastore, Studies):
             return str(outcome.file)
         entry = outcome.entry(client, str(request.get("user") or ""), str(request["model"]))
+        keeping = datastore.keeping
         if self._own_file(request):
-            datastore.keeping.remember_session_run(client, outcome.picture, entry)
+            if keeping.writable:
+                keeping.remember_session_run(client, outcome.picture, entry)
             return str(outcome.file)
         image_id = str(request["image"])
-        if datastore.remembers:
-            datastore.keeping.remember_run(image_id, job.picture, outcome.picture, entry, outcome.mask)
+        if keeping.writable:
+            keeping.remember_run(image_id, job.picture, job.seen, outcome.picture, entry, outcome.mask)
         else:
             outcome.reply["warnings"].append("The studies folder cannot be written: this prompt is not remembered.")
         if not request.get("save_label"):
             return str(outcome.file)
-        if not datastore.remembers:
+        if not keeping.writable:
             raise StoreError("The studies folder cannot be written: no label is saved. Give the server the right to.")
-        datastore.keeping.save_run(image_id, tag, outcome.file, entry, {"params": outcome.reply})
+        keeping.save_run(image_id, tag, outcome.file, entry, {"params": outcome.reply})
         return image_id
 
     def _task(self, model: object) -> TextSegInfer:
@@ -151,16 +163,20 @@ class TextSegApp(MONAILabelApp):
         """What is to be done. Raises TextSegError for a picture that is not there, or a damaged prompts.csv."""
         request_id = current_caller().request_id
         own = self._own_file(request)
+        image_id = "" if own else request.get("image")
+        carried = False
+        if isinstance(datastore, Studies):
+            path = Path(own) if own else datastore.picture_path(image_id)
+            text = (request.get("prompt") or "", request.get("preset") or "")
+            if datastore.keeping.writable:
+                carried = datastore.keeping.clients.carried_over(client, str(image_id), *text)
+            if not own:
+                seen = state_of(path).hex()
+                known = datastore.keeping.known(image_id, path)
+                said = (known.row, known.fault, known.history.remembered)
+                return Job(request, path, request_id, *said, carried, seen)
         if own:
             return Job(request, Path(own), request_id)
-        image_id = request.get("image")
-        if isinstance(datastore, Studies):
-            path = datastore.picture_path(image_id)
-            carried = datastore.remembers and datastore.keeping.clients.carried_over(
-                client, image_id, request.get("prompt") or "", request.get("preset") or ""
-            )
-            known = datastore.keeping.known(image_id, path)
-            return Job(request, path, request_id, known.row, known.fault, known.history.remembered, carried)
         path = datastore.get_image_uri(image_id)
         if not path or not Path(path).exists():
             raise PictureNotFound(f"There is no picture {shown(image_id)} in the studies.")

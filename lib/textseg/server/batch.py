@@ -34,8 +34,8 @@ class BatchRuns(BatchInferTask):
     def _one(self, job: dict[str, Any], datastore: Datastore, infer: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         try:
             done = infer(job, datastore)
-        except HTTPException as refused:
-            logger.warning("%s is left out: %s", job["image"], refused.detail)
-            return {"error": refused.detail}
-        Path(done.pop("file")).unlink(missing_ok=True)
-        return done
+        except HTTPException as refused:  # its sentence may quote a prompt, and MONAI Label logs what a job returns
+            logger.warning("%s is left out: %d", job["image"], refused.status_code)
+            return {"done": False, "status": refused.status_code}
+        Path(done["file"]).unlink(missing_ok=True)
+        return {"done": True, "label": done["label"]}

@@ -68,6 +68,7 @@ def find_refusal(scope: Scope, rules: GuardRules) -> Refusal | None:
         or _strange_host(scope, headers, rules)
         or _foreign_page(headers, rules)
         or _foreign_fetch(scope, headers)
+        or _no_token(scope, headers, rules)
         or _declared_too_large(scope, headers, rules)
     )
 
@@ -150,6 +151,15 @@ def _foreign_fetch(scope: Scope, headers: Headers) -> Refusal | None:
         "A page of another web site tried to load this, and this server answers only its own pages. Open the address "
         "in a tab of its own.",
     )
+
+
+def _no_token(scope: Scope, headers: Headers, rules: GuardRules) -> Refusal | None:
+    """With a login, nobody's upload is taken in before there is a token to look at."""
+    if not rules.login or headers.get("authorization", "").lower().startswith("bearer "):
+        return None
+    if body_limit(scope, rules) < rules.max_upload:
+        return None
+    return Refusal(401, "This server asks for a login before it takes an upload. Log in, and send it again.")
 
 
 def _declared_too_large(scope: Scope, headers: Headers, rules: GuardRules) -> Refusal | None:

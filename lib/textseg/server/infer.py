@@ -1,7 +1,6 @@
 """The infer task: one request in five hops (house: request -> reading -> picture -> mask -> file and reply)."""
 
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from textseg.imaging.write import write_new_mask
 from textseg.server.caller import current_caller
 from textseg.server.options import InferOptions, infer_config, read_options
 from textseg.server.request_log import told
+from textseg.server.temporary import temporary_folder
 from textseg.text.prompt import Reading, check_text, read_prompt
 from textseg.text.sentence import canonical, short_name
 
@@ -49,7 +49,8 @@ class Job:
     """One request. options: as the viewer sent them. picture: a file or series folder. row, remembered: what is known;
     row_fault: why the row cannot be told.
 
-    carried_over: the text is that of the picture before, which Slicer sent by itself: it counts as blank.
+    carried_over: the text is that of the picture before, which Slicer sent by itself: it counts as blank. seen: the
+    state of the picture's file.
     """
 
     options: Mapping[str, Any]
@@ -59,6 +60,7 @@ class Job:
     row_fault: str = ""
     remembered: PromptEntry | None = None
     carried_over: bool = False
+    seen: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class TextSegInfer(InferTask):
         )
         self.predictor = predictor
         # Not the common temporary folder: a client on this machine saves there under the same name.
-        self._folder = tempfile.TemporaryDirectory(prefix="textseg-")
+        self._folder = temporary_folder()
 
     def is_valid(self) -> bool:
         """The model is loaded before the first request, or the server does not start."""

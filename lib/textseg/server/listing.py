@@ -23,11 +23,11 @@ NAME, DESCRIPTION = "studies", "Pictures of a folder, with the labels and prompt
 class Listing(Datastore):
     """The half of a datastore that changes nothing. There is no index file that could contradict the files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
         self.folder = folder
         self.pictures = PictureFolder(folder)
         self.delivery = Delivery(folder)
-        self.keeping = Keeping(folder)
+        self.keeping = Keeping(folder, read_only)
         self.labels = self.keeping.store.shown
         self._unusable: dict[str, tuple[int, ...]] = {}
 

@@ -2,7 +2,6 @@
 
 import filecmp
 import logging
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from textseg.imaging.series import dicom_files
 from textseg.server.caller import current_caller
 from textseg.server.delivery import state_of
 from textseg.server.http_errors import told_to_the_client
-from textseg.server.keeping import Submitted
+from textseg.server.keeping import Sender, Submitted
 from textseg.server.listing import Listing
 from textseg.server.names import check_tag, id_of
 from textseg.server.watch import StudiesWatch
@@ -32,12 +31,12 @@ class Studies(Listing):
 
     def __init__(self, folder: str, auto_reload: bool, read_only: bool) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        super().__init__(Path(folder))
-        self.read_only = read_only
+        super().__init__(Path(folder), read_only)
+        self._uploading = threading.Lock()
         self._states: dict[str, bytes] = {}
         self._refreshing = threading.RLock()
         self._watch = StudiesWatch(self.folder, self.refresh, self.labels.is_known)
-        if self.remembers:
+        if self.keeping.writable:
             for tag in TAGS:
                 self.keeping.store.layout.shown(tag).mkdir(parents=True, exist_ok=True)
         self.refresh()
@@ -48,14 +47,9 @@ class Studies(Listing):
         """End what runs beside the requests."""
         self._watch.stop()
 
-    @property
-    def remembers(self) -> bool:
-        """False where nothing may be written: then models run, and nothing is kept."""
-        return not self.read_only and os.access(self.folder, os.W_OK)
-
     def give(self, client: Client, image_id: str, strategy: dict[str, Any]) -> None:
         """Next Sample has given a picture to a client. strategy: when and to whom, by strategy, for its info."""
-        if self.remembers:
+        if self.keeping.writable:
             self.keeping.clients.give(client, image_id)
             self.update_image_info(image_id, {"strategy": strategy})
 
@@ -64,8 +58,9 @@ class Studies(Listing):
         with self._refreshing:
             try:
                 self.pictures.refresh()
-                self.labels.scan(set(self.pictures.ids()))
                 self._look_at_changed_pictures()
+                self.labels.scan(set(self.pictures.ids()))
+                self._look_at_changed_pictures()  # those whose first label was just taken in
                 self.delivery.forget_removed(self.folder)
                 self._watch.follow(self._watched())
             except (OSError, StoreError) as error:
@@ -75,11 +70,13 @@ class Studies(Listing):
         """A picture that was put in the place of another one must not be listed with the other one's label."""
         for name in self.pictures.ids():
             try:
+                if not self.keeping.store.layout.picture(name).is_dir():
+                    continue
                 path = self.picture_path(name)
                 state = state_of(path)
-                if self._states.get(name) != state and self.keeping.store.layout.picture(name).is_dir():
+                if self._states.get(name) != state:
                     self.keeping.known(name, path)
-                self._states[name] = state
+                    self._states[name] = state
             except (TextSegError, OSError) as error:
                 logger.info("a picture cannot be looked at: %s", type(error).__name__)
 
@@ -87,6 +84,7 @@ class Studies(Listing):
         """Add to what is known of a picture."""
         with told_to_the_client():
             self.picture_path(image_id)
+            self._check_writable()
             known = self.keeping.store.known(image_id).get("info") or {}
             self.keeping.store.note(image_id, info={**known, **info})
 
@@ -94,6 +92,7 @@ class Studies(Listing):
         """Add to what was sent with a label: as a new version of it, since versions never change."""
         with told_to_the_client():
             self._label_path(label_id, label_tag)
+            self._check_writable()
             self.keeping.store.annotate_label(label_id, label_tag, info)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
@@ -106,12 +105,14 @@ class Studies(Listing):
         with told_to_the_client():
             check_picture_id(image_id)
             check_kind(sent)
-            taken = [path for path in self.pictures.named(image_id) if id_of(path) == image_id or path.is_symlink()]
-            if any(_same_picture(path, sent) for path in taken):
-                return image_id
-            if taken:
-                raise NameTaken(f"There is another picture called {image_id} already. Give this one another name.")
-            self.keeping.store.take_in(sent, self.folder / f"{image_id}{suffix_of(sent)}")
+            self._check_writable()
+            with self._uploading:  # two of one name at once: one is told of the other
+                taken = [path for path in self.pictures.named(image_id) if id_of(path) == image_id or path.is_symlink()]
+                if any(_same_picture(path, sent) for path in taken):
+                    return image_id
+                if taken:
+                    raise NameTaken(f"There is another picture called {image_id} already. Give this one another name.")
+                self.keeping.store.take_in(sent, self.folder / f"{image_id}{suffix_of(sent)}")
         self.refresh()
         if image_info:
             self.update_image_info(image_id, image_info)
@@ -124,6 +125,7 @@ class Studies(Listing):
         """
         with told_to_the_client():
             picture = self.picture_path(image_id)
+            self._check_writable()
             self.delivery.forget(picture)
             series = picture.is_dir() and not picture.is_symlink()
             files = dicom_files(picture) if series else [picture]
@@ -143,14 +145,21 @@ class Studies(Listing):
         with told_to_the_client():
             check_tag(tag)
             path = self.picture_path(image_id)
-            picture = read_picture(path, XRAY)  # whatever its modality: only its grid and pixels count
-            return self.keeping.submit(image_id, path, picture, file, tag, info, client, current_caller().request_id)
+            self._check_writable()
+            return self.keeping.submit(image_id, path, file, tag, info, Sender(client, current_caller().request_id))
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Moves all versions of a label into the trash."""
         with told_to_the_client():
             self._label_path(label_id, label_tag)
+            self._check_writable()
             self.keeping.store.discard_label(label_id, label_tag)
+
+    def _check_writable(self) -> None:
+        if not self.keeping.writable:
+            raise StoreError(
+                "The studies folder cannot be written: nothing is kept. Give the server the right to write."
+            )
 
     def _watched(self) -> list[Path]:
         labels = [self.keeping.store.layout.shown(tag) for tag in TAGS]

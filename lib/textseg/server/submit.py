@@ -1,7 +1,6 @@
 """A label at the door: checked, laid on its picture's grid, joined with its prompts, ready to be kept."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from textseg.imaging.kinds import suffix_of
 from textseg.imaging.labels import read_label
 from textseg.imaging.picture import Picture
 from textseg.imaging.write import write_label
+from textseg.server.temporary import temporary_folder
 
 MOST_LABELS = 64  # the highest label value that is taken when nothing names the segments
 MENDED = "The mask held 0 and 255; it is kept as 0 and 1."
@@ -38,7 +38,7 @@ def read_submission(image_id: str, file: Path, info: object, picture: Picture, k
     Raises PictureError for a file that cannot be read, DataError for values that are no labels, for one that does not
     lie on its picture, and for a value that no segment has.
     """
-    with tempfile.TemporaryDirectory(prefix="textseg-") as folder:
+    with temporary_folder() as folder:
         received = Path(folder) / f"label_of_{image_id}{suffix_of(file)}"
         with told_of_failure("the label"):
             shutil.copy(file, received)

@@ -54,7 +54,10 @@ class StudiesWatch(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Called by the watcher's thread for every change."""
         ends = [event.src_path, event.dest_path] if event.event_type == "moved" else [event.src_path]
-        if event.event_type not in CHANGES or not any(self._counts(Path(str(path))) for path in ends if path):
+        changes = (
+            (*CHANGES, "modified") if isinstance(self._observer, PollingObserver) else CHANGES
+        )  # it sees no closing
+        if event.event_type not in changes or not any(self._counts(Path(str(path))) for path in ends if path):
             return
         self._timer.cancel()
         self._timer = Timer(QUIET_SECONDS, self._refresh)

@@ -6,6 +6,7 @@ picture has no name yet, so the prompt waits here until the label is submitted.
 """
 
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +69,14 @@ class Clients:
                 return None
             self._write(client, {**content, "session": None})
         return PromptEntry.of(session["entry"])
+
+    def drop_session_prompts(self, older_than: float) -> None:
+        """Erase prompts of sessions that were asked more than so many seconds ago: nobody will submit for them."""
+        for path in self._layout.clients.glob("*.json"):
+            with told_of_failure("the erasure"), locked(self._layout.lock(path.stem)):
+                content = read_json(path) or {}
+                if content.get("session") and time.time() - path.stat().st_mtime > older_than:
+                    write_whole(path, to_json({**content, "session": None}), self._layout.unfinished, power_cuts=False)
 
     def forget(self, image_id: str, pixels_sha256: str) -> None:
         """Erase what is remembered of a picture, in every client."""

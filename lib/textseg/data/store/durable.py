@@ -5,13 +5,13 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from textseg.errors import StoreError
 
@@ -40,7 +40,7 @@ def told_of_failure(what: str) -> Iterator[None]:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Only one thread of one process at a time is inside; a process that dies lets go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -54,43 +54,53 @@ def write_whole(
     modified: the time that the file shall carry, in nanoseconds. power_cuts: it must outlive one; False for what can be
     missed. Raises OSError; then `path` is as it was.
     """
-    unfinished.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=unfinished, prefix=f"{os.getpid()}-")
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            if power_cuts:
-                os.fsync(file.fileno())
-        draft.chmod(0o644)
+    with _draft(unfinished) as (file, draft):
+        file.write(data)
+        _finish(file, power_cuts)
         if modified is not None:
             os.utime(draft, ns=(modified, modified))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
     if power_cuts:
         sync_folder(path.parent)
 
 
-def copy_whole(source: Path, path: Path, unfinished: Path) -> None:
-    """Copy a file to `path` at once and for good, as `write_whole` does. Raises OSError; then there is no copy."""
-    unfinished.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=unfinished, prefix=f"{os.getpid()}-")
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file, source.open("rb") as original:
+def copy_new(source: Path, path: Path, unfinished: Path) -> None:
+    """Copy a file to `path`, where there must be none, at once and for good. Raises FileExistsError, OSError."""
+    with _draft(unfinished) as (file, draft):
+        with source.open("rb") as original:
             shutil.copyfileobj(original, file, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.chmod(0o644)
-        draft.replace(path)
+        _finish(file, power_cuts=True)
+        path.hardlink_to(draft)
+        draft.unlink()
+    sync_folder(path.parent)
+
+
+@contextmanager
+def _draft(unfinished: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file, to be put in its place inside the `with`; it is gone when that fails."""
+    make_folder(unfinished)
+    draft = unfinished / f"{os.getpid()}-{uuid.uuid4().hex}"
+    try:
+        with draft.open("xb") as file:
+            yield file, draft
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+
+
+def _finish(file: BinaryIO, power_cuts: bool) -> None:
+    file.flush()
+    if power_cuts:
+        os.fsync(file.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """A folder with its parents, each of them there for good."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        sync_folder(each.parent)
 
 
 def append_durably(path: Path, line: bytes) -> None:
@@ -98,7 +108,7 @@ def append_durably(path: Path, line: bytes) -> None:
 
     Raises OSError; then the file is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     new = not path.exists()
     with path.open("a+b", buffering=0) as file:
         end = _end_of_last_line(path)

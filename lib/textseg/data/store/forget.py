@@ -25,6 +25,8 @@ def forget(studies: Path, image_id: str) -> list[Path]:
         raise DataError(f"There is no folder {studies}. Give the folder that the server was started with.")
     check_picture_id(image_id)
     store = Store(studies)
+    if is_picture_name(Path(image_id)) and not store.layout.picture(image_id).exists():
+        image_id = stem_of(Path(image_id))  # the file's name was given
     Clients(studies).forget(image_id, str(store.known(image_id).get("pixels_sha256")))
     clear_unfinished(store.layout.unfinished, fresh=True)
     erased = [*store.forget(image_id), *_caches(studies, image_id), *_old_index(studies, image_id)]

@@ -81,11 +81,11 @@ def read_history(path: Path) -> History:
 
     A last line that was cut off was never acknowledged and does not count; a damaged one is left out and logged.
     """
-    try:
-        with told_of_failure("the prompts of this picture"):
-            lines = path.read_bytes().split(b"\n") if path.exists() else []
-    except FileNotFoundError:  # taken away meanwhile
-        lines = []
+    with told_of_failure("the prompts of this picture"):
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            lines = []
     return History(tuple(_entries(lines[:-1], path)))
 
 

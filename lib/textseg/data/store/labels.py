@@ -64,7 +64,7 @@ class LabelVersion:
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> "LabelVersion":
-        """From a side file. Raises TypeError where keys that must be there are not."""
+        """From a side file. Raises TypeError, KeyError or AttributeError where it is not as it must be."""
         known = {field.name for field in fields(cls)}
         content = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
         segments = tuple(LabelledSegment(**_tuples(segment)) for segment in content.get("segments", ()))
@@ -117,7 +117,7 @@ class LabelFolder:
             content = read_json(side)
             try:
                 version = LabelVersion.of(content or {})
-            except TypeError:
+            except (TypeError, KeyError, AttributeError):
                 logger.warning("%s is damaged: this version of the label is left out", side)
                 continue
             if self.path(version).is_file():
@@ -125,4 +125,9 @@ class LabelFolder:
 
 
 def _tuples(segment: dict[str, Any]) -> dict[str, Any]:
-    return {**segment, "values": tuple(segment["values"]), "names": tuple(segment["names"])}
+    known = {field.name for field in fields(LabelledSegment)}
+    return {
+        **{key: value for key, value in segment.items() if key in known},
+        "values": tuple(segment["values"]),
+        "names": tuple(segment["names"]),
+    }

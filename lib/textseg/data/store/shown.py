@@ -28,7 +28,6 @@ class ShownLabels:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._pictures: frozenset[str] = frozenset()
         self._shown: dict[Key, Path] = {}
         self._seen: dict[Key, Signature] = {}
         self._files: dict[Key, list[Path]] = {}
@@ -47,10 +46,10 @@ class ShownLabels:
         return key in self._seen and path.exists() and _state(path) in self._seen[key]
 
     def scan(self, pictures: Collection[str]) -> None:
-        """Look at the folder anew. Only what has changed since, and what belongs to new pictures, is compared."""
+        """Look at the folder anew. Only what has changed since, and what is kept but not shown, is compared."""
         there = self._listed()
-        new = [(name, tag) for name in set(pictures) - self._pictures for tag in TAGS]
-        kept = [key for key in new if self._layout.labels(*key).is_dir()]
+        hidden = [(name, tag) for name in pictures for tag in TAGS if (name, tag) not in self._shown]
+        kept = {key for key in hidden if self._layout.labels(*key).is_dir()}
         for key in {*there, *list(self._seen), *kept}:
             files = there.get(key, [])
             if key[0] in pictures and (key in kept or self._seen.get(key, ()) != _signature(files)):
@@ -59,7 +58,6 @@ class ShownLabels:
         for key in [key for key in list(self._shown) if key[0] not in pictures]:
             self._shown.pop(key, None)
             self._seen.pop(key, None)
-        self._pictures = frozenset(pictures)
 
     def agree(self, image_id: str, tag: str, labels: LabelFolder) -> LabelVersion | None:
         """Take in what somebody put there, show the current version and return it; the caller holds the lock.
@@ -68,7 +66,8 @@ class ShownLabels:
         """
         versions = labels.versions()
         there = self._candidates(image_id, tag)
-        foreign = [path for path in there if not _is_ours(path, labels, versions)]
+        new_here = (image_id, tag) not in self._seen
+        foreign = [path for path in there if not _is_ours(path, labels, versions, new_here)]
         usable = [path for path in foreign if _is_label(path, tag)]
         for path in usable:
             logger.info("labels/%s: a label of %s that somebody put there is taken in", tag, image_id)
@@ -117,6 +116,12 @@ class ShownLabels:
         self._seen.pop((image_id, tag), None)
         return self._candidates(image_id, tag)
 
+    def hide_versions(self, image_id: str, tag: str) -> list[Path]:
+        """As `hide`, but of files that are no version of the label: those are somebody's own, perhaps a newer one."""
+        versions = LabelFolder(self._layout.labels(image_id, tag), self._layout.unfinished).versions()
+        kept = {version.sha256 for version in versions}
+        return [path for path in self.hide(image_id, tag) if _sha256(path) in kept]
+
     def _compare(self, image_id: str, tag: str) -> None:
         labels = LabelFolder(self._layout.labels(image_id, tag), self._layout.unfinished)
         try:
@@ -162,12 +167,16 @@ def adopt(labels: LabelFolder, path: Path) -> LabelVersion:
     return labels.add(path.read_bytes(), suffix_of(path), changed.st_mtime_ns, **about)
 
 
-def _is_ours(path: Path, labels: LabelFolder, versions: list[LabelVersion]) -> bool:
-    """True for the current version, and for an earlier one as it was shown before a save that broke off."""
+def _is_ours(path: Path, labels: LabelFolder, versions: list[LabelVersion], new_here: bool) -> bool:
+    """True for the current version, and for the one before it as a save that broke off before this start left it.
+
+    Any other file, an earlier version that somebody restored as well, is somebody's own.
+    """
     digest, changed = _sha256(path), path.stat().st_mtime_ns
-    same = [version for version in versions if version.sha256 == digest]
-    current = bool(versions) and versions[-1] in same
-    return current or any(labels.path(version).stat().st_mtime_ns == changed for version in same)
+    if versions and versions[-1].sha256 == digest:
+        return True
+    before = versions[-2] if new_here and len(versions) > 1 else None
+    return bool(before and before.sha256 == digest and labels.path(before).stat().st_mtime_ns == changed)
 
 
 def _shows(path: Path, version: LabelVersion) -> bool:

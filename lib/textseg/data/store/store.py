@@ -17,9 +17,10 @@ import numpy as np
 
 from textseg.data.store.durable import (
     clear_unfinished,
-    copy_whole,
+    copy_new,
     iso_time,
     locked,
+    make_folder,
     read_json,
     sync_folder,
     to_json,
@@ -31,9 +32,10 @@ from textseg.data.store.labels import MACHINE, PERSON, LabelFolder, LabelVersion
 from textseg.data.store.layout import README, Layout
 from textseg.data.store.masks import mask_name, pack_mask, read_mask_file
 from textseg.data.store.shown import FINAL, TAGS, ShownLabels
-from textseg.errors import LabelProtected
+from textseg.errors import LabelProtected, NameTaken
 from textseg.imaging.kinds import suffix_of
 
+OTHER_PICTURE = "another picture of that name"
 logger = logging.getLogger(__name__)
 
 
@@ -66,13 +68,28 @@ class Store:
     def known(self, image_id: str) -> dict[str, Any]:
         """What is known of a picture: `pixels_sha256`, `seen`, `info`; empty for a new one."""
         self._check()
-        return read_json(self.layout.known(image_id)) or {}
+        with told_of_failure("what is known of the picture"):
+            return read_json(self.layout.known(image_id)) or {}
 
     def note(self, image_id: str, **known: Any) -> None:
         """Add to what is known of a picture, or change it."""
         with self._writing(image_id, "what is known of the picture"):
-            content = {**(read_json(self.layout.known(image_id)) or {}), **known}
-            write_whole(self.layout.known(image_id), to_json(content), self.layout.unfinished)
+            self._note(image_id, read_json(self.layout.known(image_id)) or {}, known)
+
+    def identify(self, image_id: str, seen: str, pixels: str) -> None:
+        """Note the state of a picture's file and the SHA-256 of its pixels.
+
+        When another picture of that name was here before, all that is kept of it is set aside in the trash: it must not
+        be taken for this one's. When this one was here before that, what was kept of it comes back.
+        """
+        with self._writing(image_id, "what is known of the picture"):
+            known = read_json(self.layout.known(image_id)) or {}
+            if known.get("pixels_sha256") not in (None, pixels):
+                logger.warning("%s is another picture than before; what was kept of that is in the trash", image_id)
+                own = [path for tag in TAGS for path in self.shown.hide_versions(image_id, tag)]
+                self._discard(image_id, (self.layout.picture(image_id), *own), OTHER_PICTURE)
+                known = self._restored(image_id, pixels)
+            self._note(image_id, known, {"pixels_sha256": pixels, "seen": seen})
 
     def current_label(self, image_id: str, tag: str) -> LabelVersion | None:
         """The label's last version."""
@@ -108,7 +125,7 @@ class Store:
         """Add to what was sent with a label: versions never change, so this makes a new one. None without a label."""
         with self._writing(image_id, "what is known of the label"):
             labels = self._labels(image_id, tag)
-            current = labels.current()
+            current = self.shown.agree(image_id, tag, labels)
             if current is None:
                 return None
             about = {field.name: getattr(current, field.name) for field in fields(current)}
@@ -118,9 +135,14 @@ class Store:
             return self._added(image_id, tag, labels, source.read_bytes(), suffix_of(source), **about)
 
     def take_in(self, sent: Path, path: Path) -> None:
-        """Copy an uploaded picture into the studies, whole or not at all."""
+        """Copy an uploaded picture into the studies, whole or not at all. Raises NameTaken where a file is."""
         with self._writing(path.name, "the picture"):
-            copy_whole(sent, path, self.layout.unfinished)
+            try:
+                copy_new(sent, path, self.layout.unfinished)
+            except FileExistsError as error:
+                raise NameTaken(
+                    f"There is a picture called {path.name} already. Give this one another name."
+                ) from error
 
     def discard(self, image_id: str, *paths: Path, why: str) -> None:
         """Move what is there of `paths` into the picture's trash, under their places below the studies."""
@@ -161,15 +183,30 @@ class Store:
             raise
         return version
 
+    def _note(self, image_id: str, before: dict[str, Any], known: dict[str, Any]) -> None:
+        write_whole(self.layout.known(image_id), to_json({**before, **known}), self.layout.unfinished)
+
+    def _restored(self, image_id: str, pixels: str) -> dict[str, Any]:
+        """What was set aside of the picture with these pixels is put back; returns what is known of it."""
+        for folder in sorted((self.layout.trash / image_id).glob(f"* {OTHER_PICTURE}"), reverse=True):
+            kept = folder / self.layout.picture(image_id).relative_to(self.layout.studies)
+            known = read_json(kept / self.layout.known(image_id).name) or {}
+            if known.get("pixels_sha256") == pixels:
+                kept.replace(self.layout.picture(image_id))
+                sync_folder(self.layout.pictures)
+                return known
+        return {}
+
     def _discard(self, image_id: str, paths: Iterable[Path], why: str) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         folder = self.layout.trash / image_id / f"{stamp} {why}"
         for path in paths:
             if path.exists() or path.is_symlink():
                 place = folder / path.relative_to(self.layout.studies)
-                place.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(place.parent)
                 shutil.move(str(path), place)
                 sync_folder(place.parent)
+                sync_folder(path.parent)
 
     @contextmanager
     def _writing(self, image_id: str, what: str) -> Iterator[None]:

@@ -52,9 +52,10 @@ def _next(strategy: str, params: dict[str, Any], client_id: str) -> dict[str, An
         return {}
     image_id = sample["id"]
     info = datastore.get_image_info(image_id)
-    given = {**(info.get("strategy") or {}), strategy: {"ts": int(time.time()), "client_id": client_id}}
+    before = info.get("strategy")
+    given = {**(before if isinstance(before, dict) else {}), strategy: {"ts": int(time.time()), "client_id": client_id}}
     if isinstance(datastore, Studies):
         datastore.give(Client(client_id, current_caller().address), image_id, given)
     else:
         datastore.update_image_info(image_id, {"strategy": given})
-    return {**sample, **info, "strategy": given}
+    return {**info, **sample, "strategy": given}

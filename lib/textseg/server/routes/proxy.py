@@ -38,9 +38,15 @@ async def whole_body(request: Request) -> bytes:
     return await request.body()
 
 
-def ask_archive(path: str, request: Request, body: Annotated[bytes, Depends(whole_body)]) -> Response:
+def archive_address(path: str, request: Request) -> str:
+    """Where the request goes on to; refused before its body is read."""
+    return archive_url(settings.MONAI_LABEL_STUDIES, path, request.url.query)
+
+
+def ask_archive(
+    request: Request, url: Annotated[str, Depends(archive_address)], body: Annotated[bytes, Depends(whole_body)]
+) -> Response:
     """One request passed on to the archive, and its answer passed back."""
-    url = archive_url(settings.MONAI_LABEL_STUDIES, path, request.url.query)
     headers = _without(NOT_SENT_ON, request.headers.items()) if request.method == "POST" else {}
     with archive_asked():
         headers, login = _signed(headers)

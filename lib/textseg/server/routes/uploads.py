@@ -1,7 +1,6 @@
 """Files that come with a request."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from monailabel.endpoints.user.auth import User
 
 from textseg.data.store.durable import told_of_failure
 from textseg.errors import PictureError
+from textseg.server.temporary import temporary_folder
 
 LONGEST_NAME = 200  # bytes
 
@@ -28,7 +28,7 @@ def uploaded_file(file: UploadFile) -> Iterator[Path]:
     name = name.encode("utf-8", "replace").decode()
     if len(name.encode()) > LONGEST_NAME:
         raise PictureError(f"The upload's file name is longer than {LONGEST_NAME} bytes. Shorten it.")
-    with tempfile.TemporaryDirectory(prefix="textseg-") as folder:
+    with temporary_folder() as folder:
         path = Path(folder) / name
         with told_of_failure("the upload"), path.open("wb") as copy:
             shutil.copyfileobj(file.file, copy, 1 << 20)
