@@ -5,6 +5,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from textseg.data.store.durable import process_lives
+
 PREFIX = "textseg-"
 
 
@@ -17,15 +19,5 @@ def clear_left_behind() -> None:
     """Remove the folders of processes that are gone: they may hold pictures."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}[0-9]*-*"):
         process = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if process.isdigit() and folder.stat().st_uid == os.getuid() and not _lives(int(process)):
+        if folder.stat().st_uid == os.getuid() and not process_lives(process):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True

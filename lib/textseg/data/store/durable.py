@@ -184,7 +184,7 @@ def clear_unfinished(folder: Path, fresh: bool = False) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
             old = time.time() - path.stat().st_mtime > STALE_SECONDS
-            if path.is_file() and (old or (fresh and not _lives(path.name.partition("-")[0]))):
+            if path.is_file() and (old or (fresh and not process_lives(path.name.partition("-")[0]))):
                 path.unlink()
         except FileNotFoundError:
             continue
@@ -192,7 +192,8 @@ def clear_unfinished(folder: Path, fresh: bool = False) -> None:
             logger.warning("%s cannot be taken away: %s", path, error)
 
 
-def _lives(process: str) -> bool:
+def process_lives(process: str) -> bool:
+    """True for the number of a process that runs on this machine."""
     try:
         os.kill(int(process), 0)
     except PermissionError:
