@@ -160,27 +160,28 @@ class TextSegApp(MONAILabelApp):
         return self._infers[model]
 
     def _job(self, request: dict[str, Any], datastore: Datastore, client: Client) -> Job:
-        """What is to be done. Raises TextSegError for a picture that is not there, or a damaged prompts.csv."""
-        request_id = current_caller().request_id
+        """What is to be done. Raises TextSegError for a picture that is not there."""
         own = self._own_file(request)
-        image_id = "" if own else request.get("image")
-        carried = False
         if isinstance(datastore, Studies):
-            path = Path(own) if own else datastore.picture_path(image_id)
-            text = (request.get("prompt") or "", request.get("preset") or "")
-            if datastore.keeping.writable:
-                carried = datastore.keeping.clients.carried_over(client, str(image_id), *text)
-            if not own:
-                seen = state_of(path).hex()
-                known = datastore.keeping.known(image_id, path)
-                said = (known.row, known.fault, known.history.remembered)
-                return Job(request, path, request_id, *said, carried, seen)
-        if own:
-            return Job(request, Path(own), request_id)
-        path = datastore.get_image_uri(image_id)
+            return self._job_in_studies(request, datastore, client, own)
+        path = own or datastore.get_image_uri(request.get("image"))
         if not path or not Path(path).exists():
-            raise PictureNotFound(f"There is no picture {shown(image_id)} in the studies.")
-        return Job(request, Path(path), request_id)
+            raise PictureNotFound(f"There is no picture {shown(request.get('image'))} in the studies.")
+        return Job(request, Path(path), current_caller().request_id)
+
+    def _job_in_studies(self, request: dict[str, Any], studies: Studies, client: Client, own: str) -> Job:
+        """own: a file that has no name in the studies; of it nothing is known, but its text is the client's last."""
+        image_id = "" if own else request.get("image")
+        path = Path(own) if own else studies.picture_path(image_id)
+        text = (request.get("prompt") or "", request.get("preset") or "")
+        keeping = studies.keeping
+        carried = keeping.writable and keeping.clients.carried_over(client, str(image_id), *text)
+        if own:
+            return Job(request, path, current_caller().request_id)
+        seen = state_of(path).hex()
+        known = keeping.known(image_id, path)
+        said = (known.row, known.fault, known.history.remembered)
+        return Job(request, path, current_caller().request_id, *said, carried, seen)
 
     def _own_file(self, request: dict[str, Any]) -> str:
         """A file that the server itself took in, for a session or with the request; "" when the picture has an id."""
