@@ -3,12 +3,14 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from keeping import files_of, label_bytes, nrrd, opened, put_by_hand, save, shown_files
 
-from textseg.data.store.labels import MACHINE, PERSON
+from textseg.data.store.durable import iso_time
+from textseg.data.store.labels import MACHINE, PERSON, LabelFolder
 from textseg.data.store.shown import ShownLabels
 from textseg.data.store.store import Store
 from textseg.errors import LabelProtected
@@ -223,7 +225,31 @@ def shown_files_only(studies: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (studies / "labels" / "final").iterdir() if path.is_file()}
 
 
+@pytest.mark.parametrize("copy", [shutil.copy, shutil.copy2], ids=["with a new time", "with its time"])
+def test_an_earlier_version_that_somebody_copies_there_is_the_newest_one(
+    studies: Path, server: Store, copy: Callable[[Path, Path], object]
+) -> None:
+    first = server.label_versions("p", "final")[0]
+    copy(server.label_path("p", "final", first), studies / "labels" / "final" / "p.nrrd")
+    for store in (server, opened(studies, "p")):
+        store.shown.scan({"p"})
+        assert store.shown.path("p", "final").read_bytes() == OLD
+    assert label_bytes(server, "p") == [OLD, NEW, OLD]
+
+
 # Saves that broke off
+
+
+def test_two_saves_in_a_row_that_died_before_they_were_shown_bring_nothing_old_back(
+    studies: Path, saved: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = [nrrd(b"\5"), nrrd(b"\6")]
+    labels = saved.layout.labels("p", "final")
+    for data in last:
+        LabelFolder(labels, saved.layout.unfinished).add(data, ".nrrd", by=PERSON, time=iso_time())
+    again = opened(studies, "p")
+    assert again.shown.path("p", "final").read_bytes() == last[-1]
+    assert label_bytes(again, "p") == [OLD, NEW, *last]
 
 
 def test_a_version_that_was_not_shown_yet_is_shown(

@@ -20,6 +20,8 @@ FINAL, ORIGINAL = "final", "original"
 TAGS = (FINAL, ORIGINAL)
 Key = tuple[str, str]
 Signature = tuple[tuple[str, int, int], ...]  # name, size and time of every file that has the label's name
+MARK = 1000  # nanoseconds by which a shown file is younger than its version: a copy that somebody made is not
+SECOND = 10**9
 logger = logging.getLogger(__name__)
 
 
@@ -66,8 +68,7 @@ class ShownLabels:
         """
         versions = labels.versions()
         there = self._candidates(image_id, tag)
-        new_here = (image_id, tag) not in self._seen
-        foreign = [path for path in there if not _is_ours(path, labels, versions, new_here)]
+        foreign = [path for path in there if not _is_ours(path, labels, versions)]
         usable = [path for path in foreign if _is_label(path, tag)]
         for path in usable:
             logger.info("labels/%s: a label of %s that somebody put there is taken in", tag, image_id)
@@ -97,7 +98,7 @@ class ShownLabels:
         path = self._place(image_id, tag, labels, version)
         if not _shows(path, version):
             source = labels.path(version)
-            changed = source.stat().st_mtime_ns
+            changed = source.stat().st_mtime_ns + MARK
             write_whole(path, source.read_bytes(), self._layout.unfinished, changed, power_cuts=False)
         kept = {each.sha256 for each in labels.versions()}
         for other in self._candidates(image_id, tag):
@@ -164,19 +165,20 @@ def adopt(labels: LabelFolder, path: Path) -> LabelVersion:
     """Keep a label file that did not come through the server as the next version, as it is. Raises OSError."""
     changed = path.stat()
     about = {"by": PERSON, "time": iso_time(changed.st_mtime), "info": {"name": path.name}}
-    return labels.add(path.read_bytes(), suffix_of(path), changed.st_mtime_ns, **about)
+    return labels.add(path.read_bytes(), suffix_of(path), changed.st_mtime_ns - MARK, **about)
 
 
-def _is_ours(path: Path, labels: LabelFolder, versions: list[LabelVersion], new_here: bool) -> bool:
-    """True for the current version, and for the one before it as a save that broke off before this start left it.
+def _is_ours(path: Path, labels: LabelFolder, versions: list[LabelVersion]) -> bool:
+    """True for the current version, and for an earlier one as a save that broke off left it shown.
 
-    Any other file, an earlier version that somebody restored as well, is somebody's own.
+    Any other file is somebody's own, an earlier version that was copied there to restore it as well.
     """
     digest, changed = _sha256(path), path.stat().st_mtime_ns
     if versions and versions[-1].sha256 == digest:
         return True
-    before = versions[-2] if new_here and len(versions) > 1 else None
-    return bool(before and before.sha256 == digest and labels.path(before).stat().st_mtime_ns == changed)
+    same = [labels.path(version).stat().st_mtime_ns for version in versions if version.sha256 == digest]
+    coarse = changed % SECOND == 0 and changed in same  # a disk that keeps whole seconds keeps no mark
+    return coarse or any(changed == kept + MARK for kept in same)
 
 
 def _shows(path: Path, version: LabelVersion) -> bool:
