@@ -64,15 +64,11 @@ def names_of(info: object, values: Sequence[int]) -> dict[int, str]:
     entries = [entry if isinstance(entry, Mapping) else {} for entry in info] if isinstance(info, list) else []
     if not entries:
         return dict.fromkeys(values, "")
+    by_position = dict(enumerate((str(entry.get("name") or "") for entry in entries), start=1))
     numbers = [entry.get("idx") for entry in entries]
-    whole = [number for number in numbers if isinstance(number, int) and not isinstance(number, bool) and number > 0]
-    by_idx = len(set(whole)) == len(entries)
-    names = {
-        number if by_idx else position: str(entry.get("name") or "")
-        for position, (number, entry) in enumerate(zip(numbers, entries, strict=True), start=1)
-    }
-    if by_idx and not names.keys() >= set(values) and all(value <= len(entries) for value in values):
-        names = {position: str(entry.get("name") or "") for position, entry in enumerate(entries, start=1)}
+    whole = {number for number in numbers if isinstance(number, int) and not isinstance(number, bool) and number > 0}
+    by_idx = dict(zip(numbers, by_position.values(), strict=True)) if len(whole) == len(entries) else by_position
+    names = by_position if by_position.keys() >= set(values) and not by_idx.keys() >= set(values) else by_idx
     unknown = [value for value in values if value not in names]
     if unknown:
         raise DataError(
@@ -126,7 +122,7 @@ def _unchanged_earlier_run(label: np.ndarray, value: int, name: str, last: Promp
 def _segment(value: int, name: str, known: Known) -> LabelledSegment:
     entry = known.history.named(name)
     if entry is not None:
-        return _of_entry((value,), (name,), entry, RUN if entry.prompt else NONE)
+        return LabelledSegment.of_run((value,), (name,), RUN if entry.prompt else NONE, entry)
     plain = name.strip()
     if plain.lower() == CLASS_LABEL or UNNAMED.fullmatch(plain):
         return _last_prompt_or_row((value,), (name,), known)
@@ -140,7 +136,7 @@ def _segment(value: int, name: str, known: Known) -> LabelledSegment:
 def _last_prompt_or_row(values: tuple[int, ...], names: tuple[str, ...], known: Known) -> LabelledSegment:
     remembered = known.history.remembered
     if remembered is not None:
-        return _of_entry(values, names, remembered, LAST_PROMPT)
+        return LabelledSegment.of_run(values, names, LAST_PROMPT, remembered)
     return _row(values, names, known)
 
 
@@ -159,11 +155,6 @@ def _read(
     except PromptError:
         return None
     return LabelledSegment(values, names, source, prompt, laterality, finding.to_json(), canonical(finding))
-
-
-def _of_entry(values: tuple[int, ...], names: tuple[str, ...], entry: PromptEntry, source: str) -> LabelledSegment:
-    told = (entry.prompt, entry.laterality, entry.finding, entry.canonical, entry.model, entry.version)
-    return LabelledSegment(values, names, source, *told)
 
 
 def _merged(segments: list[LabelledSegment]) -> tuple[LabelledSegment, ...]:

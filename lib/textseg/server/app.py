@@ -105,9 +105,8 @@ class TextSegApp(MONAILabelApp):
         What was asked is remembered with the picture before the mask is given out.
         """
         datastore = datastore or self.datastore()
-        caller = current_caller()
-        client = Client(str(request.get("client_id") or ""), caller.address)
-        with told_to_the_client(caller.request_id):
+        client = Client(str(request.get("client_id") or ""), current_caller().address)
+        with told_to_the_client():
             task = self._task(request.get("model"))
             tag = check_tag(request.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
             job = self._job(request, datastore, client)

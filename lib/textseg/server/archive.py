@@ -1,12 +1,12 @@
 """All labelled pictures with their labels in one zip file, as MONAI Label offers it for download."""
 
 import json
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from textseg.errors import DataError
+from textseg.server.temporary import temporary_file
 
 
 def write_archive(pairs: list[dict[str, Any]], metadata: dict[str, Any]) -> Path:
@@ -16,8 +16,7 @@ def write_archive(pairs: list[dict[str, Any]], metadata: dict[str, Any]) -> Path
     """
     if not pairs:
         raise DataError("Nothing has a final label yet: there is nothing to download. Submit a label first.")
-    with tempfile.NamedTemporaryFile(prefix="textseg-", suffix=".zip", delete=False) as file:
-        path = Path(file.name)
+    path = temporary_file(".zip")
     try:
         with zipfile.ZipFile(path, "w") as archive:
             for pair in pairs:

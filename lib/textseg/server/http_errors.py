@@ -39,12 +39,12 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def told_to_the_client(request_id: str = "") -> Iterator[None]:
+def told_to_the_client() -> Iterator[None]:
     """A TextSegError inside the `with` becomes an HTTPException of its status; the log gets its kind, not its words."""
     try:
         yield
     except TextSegError as error:
-        logger.info("request %s refused: %s", request_id or current_caller().request_id, type(error).__name__)
+        logger.info("refused: %s", type(error).__name__)
         raise HTTPException(error.status, str(error), _headers(error)) from error
 
 

@@ -8,7 +8,6 @@ import json
 import logging
 import re
 import shutil
-import tempfile
 import threading
 import time
 import uuid
@@ -17,6 +16,7 @@ from typing import Any
 
 from monailabel.utils.sessions import SessionInfo, Sessions
 
+from textseg.data.store.durable import write_whole
 from textseg.errors import OptionError, StoreError
 from textseg.text.hints import shown
 
@@ -120,7 +120,7 @@ class SafeSessions(Sessions):
         session = SessionInfo({"name": name, "path": str(folder), "image": str(image), **facts})
         try:
             shutil.move(sent, image)
-            _write_whole(folder / META, session.to_str())
+            write_whole(folder / META, session.to_str().encode(), folder, power_cuts=False)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             logger.error("Session %s cannot be kept: %s", name, error)
@@ -157,7 +157,8 @@ class SafeSessions(Sessions):
     def _write_meta_info(self, session_id: str, session_info: SessionInfo) -> None:
         """Keep when the session was used last; a disk that does not take it costs only that."""
         try:
-            _write_whole(self._folder(session_id) / META, session_info.to_str())
+            folder = self._folder(session_id)
+            write_whole(folder / META, session_info.to_str().encode(), folder, power_cuts=False)
         except OSError as error:
             logger.warning("Session %s: its last use cannot be written (%s)", session_id, error)
 
@@ -184,15 +185,3 @@ def _checked(content: Any, name: str, folder: Path, longest: int) -> SessionInfo
     facts = {"create_ts": created, "last_access_ts": used, "expiry": expiry}
     meta = meta if isinstance(meta, dict) else {}
     return SessionInfo({"name": name, "path": str(folder), "image": image, "meta": meta, **facts})
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the whole new one."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f"{META}.", delete=False) as draft:
-        try:
-            draft.write(text)
-            draft.close()
-            Path(draft.name).replace(path)
-        except OSError:
-            Path(draft.name).unlink(missing_ok=True)
-            raise

@@ -3,6 +3,7 @@
 import filecmp
 import logging
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +59,17 @@ class Studies(Listing):
         with self._refreshing:
             try:
                 self.pictures.refresh()
-                self._look_at_changed_pictures()
-                self.labels.scan(set(self.pictures.ids()))
-                self._look_at_changed_pictures()  # those whose first label was just taken in
+                self._look_at_changed(self.pictures.ids())
+                compared = self.labels.scan(set(self.pictures.ids()))
+                self._look_at_changed(compared)  # it may have been their first label
                 self.delivery.forget_removed(self.folder)
                 self._watch.follow(self._watched())
             except (OSError, StoreError) as error:
                 logger.warning("The studies could not be listed (%s); they are listed again at the next change", error)
 
-    def _look_at_changed_pictures(self) -> None:
+    def _look_at_changed(self, pictures: Iterable[str]) -> None:
         """A picture that was put in the place of another one must not be listed with the other one's label."""
-        for name in self.pictures.ids():
+        for name in pictures:
             try:
                 if not self.keeping.store.layout.picture(name).is_dir():
                     continue

@@ -54,9 +54,8 @@ class StudiesWatch(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Called by the watcher's thread for every change."""
         ends = [event.src_path, event.dest_path] if event.event_type == "moved" else [event.src_path]
-        changes = (
-            (*CHANGES, "modified") if isinstance(self._observer, PollingObserver) else CHANGES
-        )  # it sees no closing
+        polled = isinstance(self._observer, PollingObserver)  # it sees no closing
+        changes = (*CHANGES, "modified") if polled else CHANGES
         if event.event_type not in changes or not any(self._counts(Path(str(path))) for path in ends if path):
             return
         self._timer.cancel()

@@ -1,8 +1,8 @@
 """A picture's prompts in their order: what was asked, by whom, how it was read, and what the mask was called."""
 
-import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,15 @@ def read_history(path: Path) -> History:
     return History(tuple(_entries(lines[:-1], path)))
 
 
+def check_not_newer(path: Path) -> None:
+    """Raises StoreError for a history whose last entry a newer version wrote; an older one never adds to it."""
+    with told_of_failure("the prompts of this picture"):
+        lines = path.read_bytes().rsplit(b"\n", 2) if path.exists() else []
+    if len(lines) > 1:
+        with suppress(ValueError, RecursionError):  # damaged: `read_history` tells
+            from_json(lines[-2], path.name)
+
+
 def append_entry(path: Path, entry: PromptEntry) -> None:
     """Add an entry for good. The caller holds the picture's lock. Raises StoreError; then the history is as it was."""
     with told_of_failure("the prompt"):
@@ -99,5 +108,5 @@ def _entries(lines: list[bytes], path: Path) -> Iterator[PromptEntry]:
     for number, line in enumerate(lines, start=1):
         try:
             yield PromptEntry.of(from_json(line, path.name))
-        except (ValueError, TypeError, json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             logger.warning("%s, line %d is damaged and left out: %s", path, number, type(error).__name__)

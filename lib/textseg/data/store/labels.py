@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from textseg.data.store.durable import read_json, to_json, write_whole
+from textseg.data.store.history import PromptEntry
 
 PERSON, MACHINE = "person", "model"
 NUMBERED = re.compile(r"([0-9]{6,})\.[a-z.]+")
@@ -32,6 +33,14 @@ class LabelledSegment:
     canonical: str = ""
     model: str = ""
     version: str = ""
+
+    @classmethod
+    def of_run(
+        cls, values: tuple[int, ...], names: tuple[str, ...], source: str, run: PromptEntry
+    ) -> "LabelledSegment":
+        """The segment that answers what was asked in a run."""
+        said = (run.prompt, run.laterality, run.finding, run.canonical, run.model, run.version)
+        return cls(values, names, source, *said)
 
 
 @dataclass(frozen=True)

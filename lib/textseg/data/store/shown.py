@@ -47,19 +47,25 @@ class ShownLabels:
         key = (stem_of(path), path.parent.name)
         return key in self._seen and path.exists() and _state(path) in self._seen[key]
 
-    def scan(self, pictures: Collection[str]) -> None:
-        """Look at the folder anew. Only what has changed since, and what is kept but not shown, is compared."""
+    def scan(self, pictures: Collection[str]) -> set[str]:
+        """Look at the folder anew. Only what has changed since, and what is kept but not shown, is compared.
+
+        Returns the pictures whose labels were compared.
+        """
         there = self._listed()
         hidden = [(name, tag) for name in pictures for tag in TAGS if (name, tag) not in self._shown]
         kept = {key for key in hidden if self._layout.labels(*key).is_dir()}
+        compared = set()
         for key in {*there, *list(self._seen), *kept}:
             files = there.get(key, [])
             if key[0] in pictures and (key in kept or self._seen.get(key, ()) != _signature(files)):
                 self._files[key] = files
                 self._compare(*key)
+                compared.add(key[0])
         for key in [key for key in list(self._shown) if key[0] not in pictures]:
             self._shown.pop(key, None)
             self._seen.pop(key, None)
+        return compared
 
     def agree(self, image_id: str, tag: str, labels: LabelFolder) -> LabelVersion | None:
         """Take in what somebody put there, show the current version and return it; the caller holds the lock.

@@ -27,7 +27,7 @@ from textseg.data.store.durable import (
     told_of_failure,
     write_whole,
 )
-from textseg.data.store.history import History, PromptEntry, append_entry, read_history
+from textseg.data.store.history import History, PromptEntry, append_entry, check_not_newer, read_history
 from textseg.data.store.labels import MACHINE, PERSON, LabelFolder, LabelVersion
 from textseg.data.store.layout import README, Layout
 from textseg.data.store.masks import mask_name, pack_mask, read_mask_file
@@ -55,7 +55,7 @@ class Store:
     def remember(self, image_id: str, entry: PromptEntry, mask: np.ndarray | None = None) -> None:
         """Add a run to a picture's history; mask (z, y, x): what the run made, kept under its segment name."""
         with self._writing(image_id, "the prompt"):
-            read_history(self.layout.prompts(image_id))  # one of a newer version is not added to
+            check_not_newer(self.layout.prompts(image_id))
             if mask is not None:
                 path = self.layout.made(image_id) / mask_name(entry.segment)
                 write_whole(path, pack_mask(entry.segment, mask), self.layout.unfinished, power_cuts=False)
