@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,11 +86,12 @@ def test_info_gives_json_alone_and_needs_no_torch(tmp_path):
 
 def test_info_for_people_says_how_to_get_missing_weights(capsys):
     assert main(["info"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(MODELS)
-    for line, spec in zip(lines, MODELS.values(), strict=True):
-        assert f"{spec.parameters:,}" in line
-        assert ("ready" in line) if spec.has_weights else (f"textseg train {spec.name}" in line)
+    told = re.split(r"\n(?=\S)", capsys.readouterr().out)  # what belongs to a model stands indented below it
+    assert [lines.split()[0] for lines in told] == list(MODELS)
+    for lines, spec in zip(told, MODELS.values(), strict=True):
+        assert f"{spec.parameters:,}" in lines
+        assert ("ready" in lines) if spec.has_weights else (f"textseg train {spec.name}" in lines)
+        assert all(f"textseg fetch {name}" in lines for name in spec.pretrained)
 
 
 def test_predict_writes_mask_and_overlay_and_prints_json_alone(chest, tmp_path):

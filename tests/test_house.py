@@ -31,7 +31,13 @@ MAY_IMPORT = {
     "app": {"server"},
 }
 # Third-party package -> the only place (path below the package, without .py) that may import it.
-ONLY_IN = {"monailabel": "server", "fastapi": "server", "timm": "networks", "transformers": "text/encoder"}
+ONLY_IN = {
+    "monailabel": "server",
+    "fastapi": "server",
+    "timm": "networks",
+    "transformers": "text/encoder",
+    "huggingface_hub": "engine/fetch",
+}
 SLOW = {"torch", "monai", "numpy", "monailabel", "timm", "SimpleITK"}
 
 
@@ -98,6 +104,7 @@ def test_the_app_imports_only_the_server():
         ("from fastapi import APIRouter", "cli"),
         ("import timm", "engine/weights"),
         ("import transformers", "text/prompt"),
+        ("from huggingface_hub import hf_hub_download", "text/encoder"),
         ("from textseg.engine import recipe", "app/main"),
     ],
 )
@@ -118,9 +125,10 @@ def test_the_command_line_starts_without_torch():
 
 
 def test_the_command_line_imports_engine_and_server_only_inside_its_commands():
-    tree = ast.parse((PACKAGE / "commands.py").read_text(encoding="utf-8"))
-    at_start = {name for node in tree.body if not isinstance(node, ast.FunctionDef) for name in imported(node)}
-    late = {name for node in tree.body if isinstance(node, ast.FunctionDef) for name in imported(node)}
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (PACKAGE / "commands").glob("*.py")]
+    nodes = [node for tree in trees for node in tree.body]
+    at_start = {name for node in nodes if not isinstance(node, ast.FunctionDef) for name in imported(node)}
+    late = {name for node in nodes if isinstance(node, ast.FunctionDef) for name in imported(node)}
     heavy = ("textseg.engine", "textseg.server", "textseg.networks")
     assert [name for name in at_start if name.startswith(heavy)] == []
     assert [name for name in late if name.startswith("textseg.engine")]

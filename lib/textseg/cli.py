@@ -1,4 +1,4 @@
-"""The command line: `textseg info | read | predict | evaluate | train | samples | bench`.
+"""The command line: `textseg COMMAND`, see `textseg --help`.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 3 weights missing.
 What the commands do is in `commands`.
@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textseg import __version__, commands
+from textseg import __version__
+from textseg.commands import models, pictures, prompts
 from textseg.errors import TextSegError
 from textseg.registry import DEFAULT_MODEL, MODELS
 
@@ -39,24 +40,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(parsers)
     _add_evaluate(parsers)
     _add_train(parsers)
+    _add_fetch(parsers)
     _add_read(parsers)
+    _add_cost(parsers)
     samples = parsers.add_parser("samples", help="write drawn sample studies into a folder")
     samples.add_argument("folder", type=Path)
-    samples.set_defaults(run=commands.samples)
+    samples.set_defaults(run=pictures.samples)
     forget = parsers.add_parser("forget", help="erase all prompts, labels, trash and caches of a picture for good")
     forget.add_argument("image", help="the picture's name in the studies; the picture itself stays")
     forget.add_argument("--studies", type=Path, required=True, help="the folder that the server was started with")
-    forget.set_defaults(run=commands.forget)
+    forget.set_defaults(run=pictures.forget)
     bench = parsers.add_parser("bench", help="time reading pictures beside a plain ITK read of the same files")
     bench.add_argument("--repeats", type=int, default=7)
-    bench.set_defaults(run=commands.bench)
+    bench.set_defaults(run=pictures.bench)
     return parser
 
 
 def _add_info(parsers: Any) -> None:
     info = parsers.add_parser("info", help="list the models and whether their weights are here")
     info.add_argument("--json", action="store_true")
-    info.set_defaults(run=commands.info)
+    info.set_defaults(run=models.info)
 
 
 def _add_read(parsers: Any) -> None:
@@ -66,7 +69,18 @@ def _add_read(parsers: Any) -> None:
     what.add_argument("--file", type=Path, help="one prompt per line")
     read.add_argument("--laterality", choices=("patient", "picture"), default="patient", help="whose sides it names")
     read.add_argument("--json", action="store_true", help="one object per prompt, in patient sides")
-    read.set_defaults(run=commands.read)
+    read.set_defaults(run=prompts.read)
+
+
+def _add_cost(parsers: Any) -> None:
+    cost = parsers.add_parser("cost", help="count weights and multiply-adds beside the published figures")
+    cost.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)}; default: all")
+    cost.add_argument("--json", action="store_true")
+    cost.add_argument(
+        "--time", action="store_true", help="also time full passes on the CPU, in turn with those of c2fvl"
+    )
+    cost.add_argument("--repeats", type=int, default=15, help="timed passes of each model; default: 15")
+    cost.set_defaults(run=models.cost)
 
 
 def _add_predict(parsers: Any) -> None:
@@ -80,7 +94,7 @@ def _add_predict(parsers: Any) -> None:
     predict.add_argument("-o", "--output", type=Path, help="mask file; default: beside you, IMAGE_mask.nii.gz")
     predict.add_argument("--overlay", type=Path, help="also write the picture with the mask on it, as PNG")
     predict.add_argument("--json", action="store_true")
-    predict.set_defaults(run=commands.predict)
+    predict.set_defaults(run=pictures.predict)
 
 
 def _add_evaluate(parsers: Any) -> None:
@@ -93,7 +107,7 @@ def _add_evaluate(parsers: Any) -> None:
     evaluate.add_argument("--seed", type=int, default=0, help="for the shuffled sentences")
     evaluate.add_argument("--csv", type=Path, help="write a table with one line per picture")
     evaluate.add_argument("--json", action="store_true")
-    evaluate.set_defaults(run=commands.evaluate)
+    evaluate.set_defaults(run=models.evaluate)
 
 
 def _add_train(parsers: Any) -> None:
@@ -106,15 +120,40 @@ def _add_train(parsers: Any) -> None:
     train.add_argument("--epochs", type=int, help="default: the recipe's")
     train.add_argument("--phantoms", type=int, help="drawn pictures added to the training part; default: the recipe's")
     train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--recipe", help="one of the model's recipes; default: its first")
+    train.add_argument(
+        "--reads",
+        choices=("canonical", "verbatim"),
+        default="canonical",
+        help="what the text encoder reads: our canonical sentence, or the data's own words, for another domain",
+    )
+    _add_pretrained(train)
+    train.add_argument(
+        "--random-encoders", action="store_true", help="start from random instead of pretrained encoders, to try out"
+    )
     train.add_argument("--licence", help="the terms of the weights, for the manifest")
     train.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    train.set_defaults(run=commands.train)
+    train.set_defaults(run=models.train)
+
+
+def _add_fetch(parsers: Any) -> None:
+    fetch = parsers.add_parser("fetch", help="bring pretrained encoders here, for good; nothing else asks a hub")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="what to fetch; none: list what there is")
+    fetch.add_argument("--to", type=Path, help="folder; default: TEXTSEG_PRETRAINED, or in the user's data folder")
+    fetch.add_argument("--endpoint", metavar="URL", help="address of the hub; default: HF_ENDPOINT, or huggingface.co")
+    fetch.add_argument("--json", action="store_true")
+    fetch.set_defaults(run=models.fetch)
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default=DEFAULT_MODEL)
     command.add_argument("--weights", type=Path, help="a weights file that you trained, with its manifest beside it")
+    _add_pretrained(command)
     command.add_argument("--laterality", choices=("patient", "picture"), default="patient", help="whose sides it names")
+
+
+def _add_pretrained(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--pretrained", type=Path, help="folder of pretrained encoders, see `textseg fetch`")
 
 
 if __name__ == "__main__":

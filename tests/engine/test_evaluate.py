@@ -12,6 +12,7 @@ from PIL import Image
 
 from textseg.data.records import Record, read_records
 from textseg.engine.evaluate import TEXTS, evaluate
+from textseg.engine.texts import Said
 from textseg.errors import DataError
 from textseg.imaging.preprocess import to_display
 from textseg.text.finding import ZONES, Finding
@@ -42,6 +43,7 @@ class ObedientPredictor:
     """Marks the boxes that it is told and never looks at the picture; remembers what it was told."""
 
     input_size: int = SIZE
+    verbatim: bool = False
 
     def __post_init__(self) -> None:
         self.spec = SimpleNamespace(name="obedient", input_size=self.input_size)
@@ -51,9 +53,9 @@ class ObedientPredictor:
         assert inputs.shape == (1, 3, self.input_size, self.input_size)
         return inputs
 
-    def probabilities(self, features: torch.Tensor, finding: Finding | None, bilateral: bool | None = None):
-        self.told.append(finding)
-        return torch.from_numpy(boxes(finding, self.input_size)).float()[None, None]
+    def probabilities(self, features: torch.Tensor, said: Said) -> torch.Tensor:
+        self.told.append(said.finding)
+        return torch.from_numpy(boxes(said.finding, self.input_size)).float()[None, None]
 
     def threshold_masks(self, probabilities: torch.Tensor, height: int, width: int) -> np.ndarray:
         return (to_display(probabilities, height, width) > 0.5).astype(np.uint8)
@@ -122,7 +124,7 @@ def test_one_side_is_asked_without_a_count(records):
 
 def test_a_model_that_does_not_listen_gets_half_the_share(records):
     class Deaf(ObedientPredictor):
-        def probabilities(self, features, finding, bilateral=None):
+        def probabilities(self, features, said):
             return torch.ones(1, 1, SIZE, SIZE)
 
     report = evaluate(Deaf(), records).report(paper=False)
@@ -133,7 +135,7 @@ def test_a_model_that_does_not_listen_gets_half_the_share(records):
 
 def test_a_mask_that_stays_empty_has_no_share(records):
     class Mute(ObedientPredictor):
-        def probabilities(self, features, finding, bilateral=None):
+        def probabilities(self, features, said):
             return torch.zeros(1, 1, SIZE, SIZE)
 
     report = evaluate(Mute(), records).report(paper=False)

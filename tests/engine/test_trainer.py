@@ -8,18 +8,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.utils import set_determinism
 
 from textseg.data.augment import Sample
+from textseg.engine.build import build_network
 from textseg.engine.metrics import Overlap
-from textseg.engine.recipe import RECIPES
+from textseg.engine.recipe import recipe_of
 from textseg.engine.samples import batch_of, draw_samples
+from textseg.engine.texts import TextReader
 from textseg.engine.trainer import Trained, denormals_as_zero, train
 from textseg.registry import MODELS
 
 SPEC = MODELS["c2fvl-compact"]
 # The learning rate does not depend on the number of epochs, so that a training of one is the beginning of one of two.
 SCHEDULE = {"schedule": "restarts", "warm_up": 0, "rate": 2e-3, "encoder_rate": 2e-3, "average": 0.0}
-RECIPE = replace(RECIPES["compact"], epochs=2, batch=2, pretrained=False, **SCHEDULE)
+RECIPE = replace(recipe_of(SPEC), epochs=2, batch=2, pretrained=False, **SCHEDULE)
 SEED = 1
 
 
@@ -61,12 +64,14 @@ def run(folder: Path, samples: list[Sample], recipe=RECIPE, seed: int = SEED, li
     result = Run(folder)
     handler = logging.Handler()
     handler.emit = lambda record: result.said.append(record.getMessage())
-    logger = logging.getLogger("textseg.engine.trainer")
+    logger = logging.getLogger("textseg.engine.handlers")
     logger.addHandler(handler)
     level, started = logger.level, time.monotonic()
     logger.setLevel(logging.INFO)
     try:
-        result.trained = train(SPEC, recipe, Fragile(samples, limit), samples[:2], folder, seed, workers=0)
+        set_determinism(seed)
+        network = build_network(SPEC)
+        result.trained = train(SPEC, network, recipe, Fragile(samples, limit), samples[:2], folder, seed, workers=0)
     except PowerCut:
         pass
     finally:
@@ -122,7 +127,7 @@ def test_the_best_epoch_is_kept(whole):
 
 
 def test_the_network_that_comes_back_has_the_dice_that_is_told(whole, samples):
-    batch = batch_of(samples[:2])
+    batch = batch_of(TextReader.of(whole.trained.network), samples[:2])
     with torch.inference_mode():
         predicted = whole.trained.network(batch["image"], batch["text"]) > 0
     pairs = zip(predicted.numpy(), batch["mask"].numpy() > 0, strict=True)

@@ -9,10 +9,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from textseg.engine.build import build_network
 from textseg.engine.predictor import Predictor
 from textseg.engine.weights import load_network, read_manifest, save_weights, sha256_of, write_manifest
 from textseg.errors import WeightsMissing
-from textseg.networks import build_network
 from textseg.registry import DEFAULT_MODEL, MODELS
 
 SPEC = MODELS["c2fvl-compact"]

@@ -21,6 +21,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from textseg.data.dicom_files import drawn_dicom
 from textseg.engine.predictor import Predictor
+from textseg.engine.texts import Said
 from textseg.imaging.read import read_picture
 from textseg.imaging.write import write_mask
 from textseg.registry import DEFAULT_MODEL, MODELS
@@ -52,8 +53,13 @@ VIEWS = {  # PatientOrientation -> how the standard display (right on the left, 
 class Obedient(torch.nn.Module):
     """Marks every bright pixel in the half that the eight numbers name (picture sides)."""
 
+    text_encoder = None
+
     def encode_image(self, image: torch.Tensor) -> torch.Tensor:
         return image[:, :1]
+
+    def encode_prompt(self, text: torch.Tensor) -> torch.Tensor:
+        return text
 
     def segment(self, features: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         halves = torch.zeros(SIDE)
@@ -196,9 +202,9 @@ def test_the_mask_lies_on_the_marker_of_the_side_that_was_asked_for(drawing, sid
     with tempfile.TemporaryDirectory() as folder:
         drawn = write(Path(folder), *arguments)
         picture = read_picture(drawn.path)
-        finding = read_prompt(f"infection, {side} lung").finding
+        said = Said(read_prompt(f"infection, {side} lung").finding)
         predictor = Predictor(replace(MODELS[DEFAULT_MODEL], input_size=SIDE), Obedient(), 0.5, "v", "cpu")
-        write_mask(picture, predictor.predict(picture, finding).masks, Path(folder) / f"mask{suffix}")
+        write_mask(picture, predictor.predict(picture, said).masks, Path(folder) / f"mask{suffix}")
         mask, source = sitk.ReadImage(str(Path(folder) / f"mask{suffix}")), as_itk_reads(drawn.path)
     wanted = drawn.markers == (RIGHT if side == "right" else LEFT)
     assert np.array_equal(sitk.GetArrayFromImage(mask), wanted)

@@ -4,6 +4,7 @@
 training): quarter turns and flips that leave the sentence as it is, for reproducing the paper.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from monai.transforms import (
     RandAffined,
     RandGaussianNoised,
     Randomizable,
+    RandZoomd,
 )
 from scipy import ndimage
 
@@ -21,12 +23,16 @@ from textseg.text.finding import Finding
 
 @dataclass(frozen=True)
 class Sample:
-    """image: H x W float32 in 0..1. mask: H x W float32 of 0 and 1. finding: patient sides, None for no text."""
+    """image: H x W float32 in 0..1. mask: H x W float32 of 0 and 1. finding: patient sides, None for no text.
+
+    words: instead of the finding, for a model that reads the text as it stands.
+    """
 
     image: np.ndarray
     mask: np.ndarray
     finding: Finding | None
     bilateral: bool | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,8 @@ class AugmentSettings:
     """Probabilities and ranges. flip: left-right, with the words' sides swapped. no_text: words dropped.
 
     partial: a two-sided sample asked for one side only, the mask cut at the middle of the picture. coarse: zones or
-    count left out of the words. rotate in degrees, scale and shift as shares of the side length.
+    count left out of the words. rotate in degrees, scale and shift as shares of the side length. zoom: one factor in
+    0.95 to 1.2 for both axes, the size kept (Zhong et al., MICCAI 2023).
     """
 
     kind: str = "consistent"
@@ -48,6 +55,7 @@ class AugmentSettings:
     no_text: float = 0.0
     partial: float = 0.0
     coarse: float = 0.0
+    zoom: float = 0.0
 
 
 class Augment(Randomizable):
@@ -66,6 +74,9 @@ class Augment(Randomizable):
             mode=("bilinear", "nearest"),
             padding_mode="zeros",
         )
+        self.zoom = RandZoomd(
+            keys, prob=s.zoom, min_zoom=0.95, max_zoom=1.2, mode=("bicubic", "nearest"), padding_mode="edge"
+        )
         self.brightness = Compose(
             [
                 RandAdjustContrastd("image", prob=s.contrast, gamma=(0.6, 1.6)),
@@ -76,6 +87,7 @@ class Augment(Randomizable):
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> "Augment":
         super().set_random_state(seed, state)
         self.geometry.set_random_state(seed)
+        self.zoom.set_random_state(seed)
         self.brightness.set_random_state(seed)
         return self
 
@@ -88,7 +100,7 @@ class Augment(Randomizable):
             sample = upended(sample)
         sample = self._words(sample)
         arrays = {"image": sample.image[None], "mask": sample.mask[None]}
-        arrays = self.brightness(self.geometry(arrays))
+        arrays = self.brightness(self.zoom(self.geometry(arrays)))
         image, mask = (np.asarray(arrays[key], dtype=np.float32)[0] for key in ("image", "mask"))
         return replace(sample, image=np.clip(image, 0, 1), mask=mask)
 
@@ -96,8 +108,10 @@ class Augment(Randomizable):
         return bool(self.R.random_sample() < probability)
 
     def _words(self, sample: Sample) -> Sample:
-        if sample.finding is None or self._happens(self.settings.no_text):
-            return replace(sample, finding=None, bilateral=None)
+        if self._happens(self.settings.no_text):
+            return replace(sample, finding=None, bilateral=None, words="")
+        if sample.finding is None:
+            return sample
         if sample.finding.two_sided and self._happens(self.settings.partial):
             sample = one_side(sample, ("left", "right")[self.R.randint(2)], counted=self._happens(0.5))
         if self._happens(self.settings.coarse):
@@ -126,13 +140,23 @@ class Augment(Randomizable):
 def mirrored(sample: Sample) -> Sample:
     """Flipped left to right; the words change sides with the picture."""
     finding = sample.finding.mirrored() if sample.finding else None
-    return replace(sample, image=sample.image[:, ::-1].copy(), mask=sample.mask[:, ::-1].copy(), finding=finding)
+    words = swapped(sample.words, ("left", "right"))
+    image, mask = sample.image[:, ::-1].copy(), sample.mask[:, ::-1].copy()
+    return replace(sample, image=image, mask=mask, finding=finding, words=words)
 
 
 def upended(sample: Sample) -> Sample:
     """Flipped top to bottom; upper and lower change places in the words."""
     finding = sample.finding.upended() if sample.finding else None
-    return replace(sample, image=sample.image[::-1].copy(), mask=sample.mask[::-1].copy(), finding=finding)
+    words = swapped(swapped(sample.words, ("upper", "lower")), ("top", "bottom"))
+    image, mask = sample.image[::-1].copy(), sample.mask[::-1].copy()
+    return replace(sample, image=image, mask=mask, finding=finding, words=words)
+
+
+def swapped(words: str, pair: tuple[str, str]) -> str:
+    """A text with two words, of any case, in each other's place."""
+    other = dict(zip(pair, reversed(pair), strict=True))
+    return re.sub(rf"\b({'|'.join(pair)})\b", lambda found: other[found[0].lower()], words, flags=re.IGNORECASE)
 
 
 def one_side(sample: Sample, side: str, counted: bool = False) -> Sample:

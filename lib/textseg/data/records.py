@@ -57,12 +57,17 @@ def data_folder(path: Path) -> Iterator[Path]:
 
 
 def read_records(
-    folder: Path, split: str | None = None, split_column: str = "split", laterality: str = "patient"
+    folder: Path,
+    split: str | None = None,
+    split_column: str = "split",
+    laterality: str = "patient",
+    verbatim: bool = False,
 ) -> list[Record]:
     """All records of a folder, in the order of their names.
 
     split: keep the rows whose `split_column` says so. laterality: whose sides the sentences speak of, unless a row
-    says it itself. Raises DataError when folders, masks or columns are missing, PromptError for an unreadable sentence.
+    says it itself. verbatim: a sentence that is not understood is no fault, see `read_prompt`. Raises DataError when
+    folders, masks or columns are missing, PromptError for an unreadable sentence.
     """
     images, masks = _by_stem(folder / "images"), _by_stem(folder / "masks")
     rows = _rows(folder, need=split_column if split else None)
@@ -75,12 +80,12 @@ def read_records(
     without = sorted(set(images) - set(masks))
     if without:
         raise DataError(f"{folder.name} has no mask for {', '.join(without[:5])} ({len(without)} in all).")
-    return [_record(images[stem], masks[stem], rows.get(stem), laterality) for stem in sorted(images)]
+    return [_record(images[stem], masks[stem], rows.get(stem), laterality, verbatim) for stem in sorted(images)]
 
 
-def _record(image: Path, mask: Path, row: PromptRow | None, laterality: str) -> Record:
+def _record(image: Path, mask: Path, row: PromptRow | None, laterality: str, verbatim: bool) -> Record:
     prompt = row.prompt if row else ""
-    reading = read_prompt(prompt, row.laterality or laterality) if row and prompt else None
+    reading = read_prompt(prompt, row.laterality or laterality, verbatim) if row and prompt else None
     return Record(
         name=stem_of(image),
         image=image,

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from textseg.data.augment import asked_half, other_half
+from textseg.data.augment import asked_half, other_half, swapped
 from textseg.data.records import Record
 from textseg.engine.metrics import Overlap, summary
 from textseg.engine.predictor import Predictor
+from textseg.engine.texts import Said
 from textseg.imaging.preprocess import mask_to_network, to_network
 from textseg.text.finding import Finding
 
@@ -51,8 +52,9 @@ def evaluate(predictor: Predictor, records: list[Record], seed: int = 0, paper: 
 
     shuffled: the sentence of another row, by `seed`. mirrored: left and right changed. one_side: each two-sided row
     asked once per side (no count); share of the predicted pixels in that half of the picture (an empty mask: 0) and
-    Dice against the mask cut to that half. paper: scored at the network's size, the mask resized, as the papers do;
-    else on the picture's own pixels. Raises DataError when a mask does not lie on its picture.
+    Dice against the mask cut to that half; not for a model that reads the words as they stand. paper: scored at the
+    network's size, the mask resized, as the papers do; else on the picture's own pixels. Raises DataError when a mask
+    does not lie on its picture.
     """
     scores = Scores()
     others = _others(len(records), seed)
@@ -68,35 +70,40 @@ def _score(predictor: Predictor, record: Record, other: Record, scores: Scores, 
     if paper:
         reference = mask_to_network(reference, size)[:, 0].numpy() > 0
 
-    def predicted(finding: Finding | None, bilateral: bool | None = None) -> np.ndarray:
-        probabilities = predictor.probabilities(features, finding, bilateral)
+    def predicted(said: Said) -> np.ndarray:
+        probabilities = predictor.probabilities(features, said)
         return predictor.threshold_masks(probabilities, *reference.shape[-2:]) > 0
 
     texts = {
-        "right": (record.finding, record.bilateral),
-        "none": (None, None),
-        "shuffled": (other.finding, other.bilateral),
-        "mirrored": (record.finding.mirrored() if record.finding else None, record.bilateral),
+        "right": Said(record.finding, record.bilateral, record.prompt),
+        "none": Said(),
+        "shuffled": Said(other.finding, other.bilateral, other.prompt),
+        "mirrored": _mirrored(record),
     }
-    overlaps = {text: Overlap.of(predicted(*said), reference) for text, said in texts.items()}
+    overlaps = {text: Overlap.of(predicted(said), reference) for text, said in texts.items()}
     for text, overlap in overlaps.items():
         scores.overlaps[text].append(overlap)
     row = {"image": record.name, "prompt": record.prompt}
     row |= {f"dice_{text}": overlap.dice(paper) for text, overlap in overlaps.items()}
     row |= {f"iou_{text}": overlap.iou(paper) for text, overlap in overlaps.items()}
-    if record.finding and record.finding.two_sided:
+    if record.finding and record.finding.two_sided and not predictor.verbatim:
         row |= _one_side(record.finding, reference, predicted, scores)
     elif record.finding and (record.finding.left or record.finding.right):
         scores.one_sided.append(overlaps["mirrored"])
     scores.rows.append(row)
 
 
+def _mirrored(record: Record) -> Said:
+    finding = record.finding.mirrored() if record.finding else None
+    return Said(finding, record.bilateral, swapped(record.prompt, ("left", "right")))
+
+
 def _one_side(
-    finding: Finding, reference: np.ndarray, predicted: Callable[[Finding], np.ndarray], scores: Scores
+    finding: Finding, reference: np.ndarray, predicted: Callable[[Said], np.ndarray], scores: Scores
 ) -> dict[str, float]:
     row = {}
     for side in SIDES:
-        mask, cut = predicted(finding.only(side)), reference.copy()
+        mask, cut = predicted(Said(finding.only(side))), reference.copy()
         width = mask.shape[-1]
         share = float(mask[..., asked_half(side, width)].sum() / mask.sum()) if mask.any() else 0.0
         cut[..., other_half(side, width)] = False

@@ -1,74 +1,119 @@
 """`textseg train`: data set -> samples -> trainer -> weights with a manifest, scored as stored."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monai.utils import set_determinism
+
 from textseg.data.records import Record, data_folder, read_records
+from textseg.engine.build import LOCAL_ENCODERS, starting_network
 from textseg.engine.evaluate import evaluate
 from textseg.engine.predictor import Predictor
-from textseg.engine.recipe import RECIPES, Recipe
+from textseg.engine.recipe import Recipe
 from textseg.engine.samples import draw_samples, load_samples
 from textseg.engine.trainer import Trained, denormals_as_zero, train
-from textseg.engine.weights import SHIPPED_VERSION, read_manifest, save_weights, write_manifest
+from textseg.engine.weights import SHIPPED_VERSION, read_manifest, save_weights, text_encoder_told, write_manifest
+from textseg.errors import OptionError
 from textseg.registry import ModelSpec
+from textseg.text.tokens import collected_words
 
 CHOOSING_ROWS = 400  # validation rows scored after every epoch; the manifest gives all of them
 UNSTATED = "not stated: the terms of the training data hold"
 logger = logging.getLogger(__name__)
 
 
-def fit(
-    spec: ModelSpec,
-    data: Path,
-    output: Path,
-    seed: int,
-    laterality: str = "patient",
-    split_column: str = "split",
-    epochs: int | None = None,
-    phantoms: int | None = None,
-    device: str = "cpu",
-    licence: str | None = None,
-) -> Path:
-    """Train a model on the rows of `data` marked train, choose on those marked valid; returns the weights file.
+@dataclass(frozen=True)
+class Assignment:
+    """What is to be trained. data: folder or zip with rows marked train and valid in `split_column`.
 
     output: weights, manifest and checkpoints go there; called again it goes on where it was broken off. licence: the
-    terms of the weights, for the manifest.
+    terms of the weights, for the manifest. laterality: whose sides the sentences speak of. verbatim: the text encoder
+    reads the sentences as they stand. pretrained: folder of pretrained weights; random_encoders: without any.
     """
-    asked = {key: value for key, value in (("epochs", epochs), ("phantoms", phantoms)) if value is not None}
-    recipe = replace(RECIPES[spec.recipe], **asked)
-    with denormals_as_zero(), data_folder(data) as folder:
-        training = read_records(folder, "train", split_column, laterality)
-        validation = read_records(folder, "valid", split_column, laterality)
-        samples = load_samples(training, spec.input_size) + draw_samples(recipe.phantoms, seed, spec.input_size)
-        choosing = load_samples(validation[:CHOOSING_ROWS], spec.input_size)
-        trained = train(spec, recipe, samples, choosing, output / "checkpoints", seed, device)
-        path = output / f"{spec.name}.safetensors"
-        manifest = _manifest(spec, recipe, data, len(training), seed, trained)
-        save_weights(trained.network, path, {**manifest, "licence": licence or UNSTATED})
-        _add_validation(spec, path, validation)
+
+    spec: ModelSpec
+    recipe: Recipe
+    data: Path
+    output: Path
+    seed: int = 1
+    laterality: str = "patient"
+    split_column: str = "split"
+    device: str = "cpu"
+    licence: str | None = None
+    verbatim: bool = False
+    pretrained: Path | None = None
+    random_encoders: bool = False
+
+
+def fit(task: Assignment) -> Path:
+    """Train on the rows marked train, choose on those marked valid; returns the weights file.
+
+    Raises OptionError for a combination that cannot be, DataError for the data, WeightsMissing for what it starts from.
+    """
+    _check(task)
+    spec, size = task.spec, task.spec.input_size
+    with denormals_as_zero(), data_folder(task.data) as folder:
+        training = _records(task, folder, "train")
+        validation = _records(task, folder, "valid")
+        set_determinism(task.seed)
+        words = collected_words(record.prompt for record in training) if task.verbatim else None
+        network = starting_network(spec, task.recipe, task.pretrained, task.random_encoders, words)
+        samples = load_samples(training, size, task.verbatim)
+        if not task.verbatim:
+            samples += draw_samples(task.recipe.phantoms, task.seed, size)
+        choosing = load_samples(validation[:CHOOSING_ROWS], size, task.verbatim)
+        checkpoints = task.output / "checkpoints"
+        trained = train(
+            spec, network, task.recipe, samples, choosing, checkpoints, task.seed, task.device, verbatim=task.verbatim
+        )
+        path = task.output / f"{spec.name}.safetensors"
+        save_weights(trained.network, path, _manifest(task, len(training), trained))
+        _add_validation(task, path, validation)
     return path
 
 
-def _manifest(spec: ModelSpec, recipe: Recipe, data: Path, rows: int, seed: int, trained: Trained) -> dict[str, Any]:
+def _check(task: Assignment) -> None:
+    if not task.verbatim:
+        return
+    if task.spec.text_encoder is None:
+        raise OptionError(f"{task.spec.name} reads eight numbers, no sentences: leave --reads verbatim away.")
+    if task.random_encoders and task.spec.text_encoder in LOCAL_ENCODERS:
+        raise OptionError("A random text encoder knows our canonical words only: leave --reads verbatim away.")
+
+
+def _records(task: Assignment, folder: Path, split: str) -> list[Record]:
+    return read_records(folder, split, task.split_column, task.laterality, task.verbatim)
+
+
+def _manifest(task: Assignment, rows: int, trained: Trained) -> dict[str, Any]:
+    spec, recipe, data = task.spec, task.recipe, task.data
+    random = task.random_encoders and spec.text_encoder in LOCAL_ENCODERS
+    from_pretrained = recipe.pretrained and not task.random_encoders
     return {
         "name": spec.name,
         "version": SHIPPED_VERSION,
         "network": spec.network,
         "settings": dict(spec.settings),
+        "text_encoder": text_encoder_told(spec, trained.network, task.verbatim, random),
         "threshold": 0.5,
-        "data": {"name": data.parent.name if data.is_file() else data.name, "rows": rows, "phantoms": recipe.phantoms},
-        "started_from": f"{spec.settings['encoder']}, ImageNet, Apache-2.0" if recipe.pretrained else "random weights",
+        "data": {
+            "name": data.parent.name if data.is_file() else data.name,
+            "rows": rows,
+            "phantoms": 0 if task.verbatim else recipe.phantoms,
+        },
+        "started_from": f"{spec.settings['encoder']}, ImageNet, Apache-2.0" if from_pretrained else "random weights",
         "recipe": recipe.to_json(),
-        "seed": seed,
+        "seed": task.seed,
         "seconds": round(trained.seconds),
         "epoch": trained.epoch,
+        "licence": task.licence or UNSTATED,
     }
 
 
-def _add_validation(spec: ModelSpec, path: Path, validation: list[Record]) -> None:
+def _add_validation(task: Assignment, path: Path, validation: list[Record]) -> None:
     """Score the file as it is stored, on every validation row, and write the figures into its manifest."""
-    report = evaluate(Predictor.load(spec, path), validation).report(paper=False)
+    report = evaluate(Predictor.load(task.spec, path, pretrained=task.pretrained), validation).report(paper=False)
     write_manifest(path, {**read_manifest(path), "metrics": {"validation": report}})
     logger.info("validation dice_image %.4f as stored", report["texts"]["right"]["dice_image"])

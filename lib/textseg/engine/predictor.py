@@ -1,25 +1,30 @@
-"""Picture and finding -> mask, by one loaded model. Keeps no state between calls; knows no HTTP."""
+"""Picture and text -> mask, by one loaded model. What the last pictures and prompts gave is kept; knows no HTTP."""
 
+import hashlib
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import torch
+from cachetools import LRUCache, cachedmethod
 from torch import Tensor, nn
 
-from textseg.engine.weights import SHIPPED_VERSION, load_network, read_manifest
+from textseg.engine.texts import Said, TextReader
+from textseg.engine.weights import SHIPPED_VERSION, VERBATIM, load_network, read_manifest
 from textseg.imaging.picture import CT, Picture
 from textseg.imaging.preprocess import to_display, to_network
 from textseg.registry import ModelSpec
-from textseg.text.eight_numbers import eight_numbers
-from textseg.text.finding import Finding
 
 BATCH = 8  # slices of a volume that go through the network together: it bounds the memory that a volume takes
+KEPT_PICTURES, KEPT_PROMPTS = 4, 256  # whose half of the work is not done again for another prompt or picture
 TOLD = 64  # the log tells of every so many slices
+RANDOM_ENCODER = "{} was trained with a random text encoder: it knows the words of the canonical sentence only."
 logger = logging.getLogger(__name__)
 
 
@@ -48,72 +53,109 @@ class Prediction:
 
 
 class Predictor:
-    """One model of the registry, ready: its network, the threshold above which a pixel counts, its version."""
+    """One model of the registry, ready: its network, the threshold above which a pixel counts, its version.
+
+    verbatim: it reads the user's words as they stand, so that what `read_prompt` does not understand is no refusal.
+    told: sentences that every user of it reads.
+    """
 
     def __init__(
-        self, spec: ModelSpec, network: nn.Module, threshold: float, version: str, device: str, verbatim: bool = False
+        self,
+        spec: ModelSpec,
+        network: nn.Module,
+        threshold: float,
+        version: str,
+        device: str,
+        verbatim: bool = False,
+        told: tuple[str, ...] = (),
     ) -> None:
         self.spec, self.threshold, self.version, self.device = spec, threshold, version, device
-        self.verbatim = verbatim  # what the reader does not understand is no refusal for this model
+        self.verbatim, self.told = verbatim, told
         self.network = network.to(device)
+        self.reader = TextReader.of(network, verbatim)
+        self._pictures, self._prompts = LRUCache(KEPT_PICTURES), LRUCache(KEPT_PROMPTS)
+        self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, spec: ModelSpec, weights: Path | None = None, device: str = "cpu") -> "Predictor":
-        """From a weights file, the shipped one when None. Raises WeightsMissing when it cannot be loaded."""
+    def load(
+        cls, spec: ModelSpec, weights: Path | None = None, device: str = "cpu", pretrained: Path | None = None
+    ) -> "Predictor":
+        """From a weights file, the shipped one when None. pretrained: folder of pretrained text encoders.
+
+        Raises WeightsMissing when it cannot be loaded, or was trained with another text encoder than the one at hand.
+        """
         manifest = read_manifest(weights or spec.weights_path)
-        network = load_network(spec, weights).for_inference()
+        network = load_network(spec, weights, pretrained).for_inference()
         version = str(manifest.get("version", SHIPPED_VERSION))
-        verbatim = manifest.get("verbatim") is True
-        return cls(spec, network, float(manifest["threshold"]), version, device, verbatim)
+        text = manifest.get("text_encoder") or {}
+        told = (RANDOM_ENCODER.format(spec.name),) if text.get("random") else ()
+        return cls(spec, network, float(manifest["threshold"]), version, device, text.get("reads") == VERBATIM, told)
 
     def warm_up(self) -> None:
         """One empty picture through the network, so that the first user does not wait for it."""
         with torch.inference_mode():
             blank = torch.zeros(1, 3, self.spec.input_size, self.spec.input_size, device=self.device)
-            self.network(blank, self._text(None, None))
+            self.network(blank, self.reader([Said()]).to(self.device))
 
     def predict(
         self,
         picture: Picture,
-        finding: Finding | None,
-        bilateral: bool | None = None,
+        said: Said,
         threshold: float | None = None,
         watch: Stopwatch | None = None,
     ) -> Prediction:
-        """Segment what `finding` (patient sides; None: no text) says.
+        """Segment what is said.
 
         threshold: probability above which a pixel counts, the model's own when None. A finding that denies
-        everything gives an empty mask without asking the network.
+        everything gives an empty mask without asking the network, unless that reads the words themselves.
         """
-        watch = watch or Stopwatch()
+        watch, said = watch or Stopwatch(), self._as_read(said)
         count, height, width = picture.shape
         masks = np.zeros(picture.shape, np.uint8)
-        if finding is not None and finding.nothing:
+        if said.finding is not None and said.finding.nothing:
             return Prediction(masks, ("The prompt says that there is nothing: the mask is empty.",))
-        finding, warnings = self._usable(picture, finding)
+        said, warnings = self._usable(picture, said)
         for start in range(0, count, BATCH):
             part = slice(start, start + BATCH)
             with watch.measure("preprocess"):
                 inputs = to_network(picture.part(start, start + BATCH), self.spec.input_size)
             with watch.measure("network"):
-                probabilities = self.probabilities(self.encode(inputs), finding, bilateral)
+                probabilities = self.probabilities(self.encode(inputs), said)
             with watch.measure("postprocess"):
                 masks[part] = self.threshold_masks(probabilities, height, width, threshold)
             if start // TOLD < (start + BATCH) // TOLD and start + BATCH < count:
                 logger.info("%s: slice %d of %d", self.spec.name, start + BATCH, count)
         return Prediction(masks, warnings)
 
-    @torch.inference_mode()
     def encode(self, inputs: Tensor) -> list[Tensor]:
-        """N x 3 x S x S pictures to the features that any prompt can be asked of."""
-        return self.network.encode_image(inputs.to(self.device, memory_format=torch.channels_last))
+        """N x 3 x S x S pictures to the features that any prompt can be asked of. The last single ones are kept."""
+        return self._features(inputs) if len(inputs) == 1 else self._encoded(inputs)
 
     @torch.inference_mode()
-    def probabilities(self, features: list[Tensor], finding: Finding | None, bilateral: bool | None = None) -> Tensor:
-        """N x 1 x S x S probabilities of infection as the finding asks; zeros where it denies any."""
-        if finding is not None and finding.nothing:
+    def probabilities(self, features: list[Tensor], said: Said) -> Tensor:
+        """N x 1 x S x S probabilities of infection as the text asks; zeros where its finding denies any."""
+        said = self._as_read(said)
+        if said.finding is not None and said.finding.nothing:
             return torch.zeros(len(features[0]), 1, self.spec.input_size, self.spec.input_size)
-        return torch.sigmoid(self.network.segment(features, self._text(finding, bilateral))).cpu()
+        prompt = self._prompt(self.reader([said]))
+        return torch.sigmoid(self.network.segment(features, prompt)).cpu()
+
+    def _as_read(self, said: Said) -> Said:
+        """What a model that reads the words themselves is told: nothing of our reading of them."""
+        return Said(words=said.words) if self.verbatim else said
+
+    @cachedmethod(attrgetter("_pictures"), lambda _, inputs: _digest(inputs), attrgetter("_lock"))
+    def _features(self, inputs: Tensor) -> list[Tensor]:
+        return self._encoded(inputs)
+
+    @torch.inference_mode()
+    def _encoded(self, inputs: Tensor) -> list[Tensor]:
+        return self.network.encode_image(inputs.to(self.device, memory_format=torch.channels_last))
+
+    @cachedmethod(attrgetter("_prompts"), lambda _, text: tuple(text[0].tolist()), attrgetter("_lock"))
+    @torch.inference_mode()
+    def _prompt(self, text: Tensor) -> object:
+        return self.network.encode_prompt(text.to(self.device))
 
     def threshold_masks(
         self, probabilities: Tensor, height: int, width: int, threshold: float | None = None
@@ -122,12 +164,9 @@ class Predictor:
         threshold = self.threshold if threshold is None else threshold
         return (to_display(probabilities, height, width) > threshold).astype(np.uint8)
 
-    def _text(self, finding: Finding | None, bilateral: bool | None) -> Tensor:
-        return torch.tensor([eight_numbers(finding, bilateral)], device=self.device)
-
-    def _usable(self, picture: Picture, finding: Finding | None) -> tuple[Finding | None, tuple[str, ...]]:
-        """The part of the finding that this model can use on this picture, and what to tell the user."""
-        warnings = list(picture.warnings)
+    def _usable(self, picture: Picture, said: Said) -> tuple[Said, tuple[str, ...]]:
+        """The part of what is said that this model can use on this picture, and what to tell the user."""
+        warnings, finding = [*picture.warnings, *self.told], said.finding
         if picture.modality not in self.spec.modalities:
             warnings.append(f"{self.spec.name} has never seen {picture.modality.upper()}: treat this mask as a guess.")
         if picture.modality == CT and finding is not None:
@@ -136,4 +175,8 @@ class Predictor:
         if not picture.sides_known and finding is not None and not finding.anywhere:
             warnings.append("The sides in the prompt mean nothing in this view: infection is looked for anywhere.")
             finding = None
-        return finding, tuple(warnings)
+        return replace(said, finding=finding), tuple(warnings)
+
+
+def _digest(inputs: Tensor) -> bytes:
+    return hashlib.sha256(inputs.contiguous().numpy()).digest()

@@ -6,14 +6,17 @@ from types import MappingProxyType
 from typing import Any
 
 from textseg.data.augment import AugmentSettings
+from textseg.errors import OptionError
+from textseg.registry import ModelSpec
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One way to train.
 
-    rate: learning rate of all weights, encoder_rate: of the pretrained encoder. schedule: "cosine" (warm-up, then one
-    cosine to 2 %) or "restarts" (cosine with restarts every 10 epochs, floor 1e-4). average: decay of the running
+    rate: learning rate of all weights, encoder_rate: of the pretrained encoder. schedule: "cosine" (warm-up of so many
+    steps, then one cosine to `floor` times the rate, reached after `period` epochs or at the end) or "restarts" (cosine
+    with restarts every 10 epochs, floor 1e-4). average: decay of the running
     average of the weights, from the second epoch on, that is validated and kept; 0 for none. phantoms: drawn pictures
     added to the training part. loss: weights of the objective's terms. pretrained: start the encoder from ImageNet
     weights. patience: stop after so many epochs without a better validation Dice. first_kept: earlier epochs are never
@@ -28,6 +31,8 @@ class Recipe:
     clip: float | None = None
     schedule: str = "restarts"
     warm_up: int = 0
+    floor: float = 0.02
+    period: int | None = None
     average: float = 0.0
     phantoms: int = 0
     pretrained: bool = False
@@ -42,40 +47,11 @@ class Recipe:
         return plain | {"loss": dict(self.loss), "augment": asdict(self.augment)}
 
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {
-        "c2fvl-paper": Recipe(
-            epochs=2000,
-            batch=4,
-            rate=1e-3,
-            encoder_rate=1e-3,
-            patience=50,
-            first_kept=6,
-            augment=AugmentSettings(upend=0.5),
-        ),
-        "compact": Recipe(
-            epochs=7,
-            batch=16,
-            rate=2e-3,
-            encoder_rate=4e-4,
-            weight_decay=0.02,
-            clip=5.0,
-            schedule="cosine",
-            warm_up=150,
-            average=0.998,
-            phantoms=300,
-            pretrained=True,
-            loss=MappingProxyType({"dice": 1.0, "cross_entropy": 0.25, "alignment": 0.25}),
-            augment=AugmentSettings(
-                rotate=10.0,
-                scale=0.15,
-                shift=0.06,
-                contrast=0.5,
-                noise=0.3,
-                no_text=0.12,
-                partial=0.3,
-                coarse=0.15,
-            ),
-        ),
-    }
-)
+def recipe_of(spec: ModelSpec, name: str | None = None) -> Recipe:
+    """A recipe of a model, its default one when None. Raises OptionError with the names that exist."""
+    name = name or spec.default_recipe
+    if name not in spec.recipes:
+        raise OptionError(f"{spec.name} has no recipe {name!r}. It has: {', '.join(spec.recipes)}.")
+    chosen = dict(spec.recipes[name])
+    augment = AugmentSettings(**chosen.pop("augment", {}))
+    return Recipe(augment=augment, **chosen)

@@ -11,13 +11,16 @@ from tqdm import tqdm
 from textseg.data.augment import Augment, AugmentSettings, Sample
 from textseg.data.phantoms import draw_radiograph, random_places
 from textseg.data.records import Record
+from textseg.engine.texts import Said, TextReader
 from textseg.imaging.preprocess import mask_to_network, to_network
-from textseg.text.eight_numbers import eight_numbers
 
 
-def load_samples(records: list[Record], size: int) -> list[Sample]:
-    """Every record's first slice and mask at size x size. Progress is shown on stderr."""
-    return [_load(record, size) for record in tqdm(records, desc="reading pictures", leave=False)]
+def load_samples(records: list[Record], size: int, verbatim: bool = False) -> list[Sample]:
+    """Every record's first slice and mask at size x size, with its finding, or verbatim with its words alone.
+
+    Progress is shown on stderr.
+    """
+    return [_load(record, size, verbatim) for record in tqdm(records, desc="reading pictures", leave=False)]
 
 
 def draw_samples(count: int, seed: int, size: int) -> list[Sample]:
@@ -27,11 +30,11 @@ def draw_samples(count: int, seed: int, size: int) -> list[Sample]:
     return [Sample(phantom.image, phantom.mask, phantom.finding) for phantom in drawn]
 
 
-def batch_of(samples: list[Sample]) -> dict[str, Tensor]:
-    """image: B x 3 x S x S in 0..1; mask: B x 1 x S x S; text: B x 8, picture sides."""
+def batch_of(reader: TextReader, samples: list[Sample]) -> dict[str, Tensor]:
+    """image: B x 3 x S x S in 0..1; mask: B x 1 x S x S; text: as `reader` reads it."""
     images = torch.from_numpy(np.stack([_unit(sample.image) for sample in samples]))[:, None]
     masks = torch.from_numpy(np.stack([sample.mask for sample in samples]).astype(np.float32))[:, None]
-    text = torch.tensor([eight_numbers(sample.finding, sample.bilateral) for sample in samples])
+    text = reader([Said(sample.finding, sample.bilateral, sample.words) for sample in samples])
     return {"image": images.expand(-1, 3, -1, -1), "mask": masks, "text": text}
 
 
@@ -48,7 +51,9 @@ class TrainingSamples(Dataset):
     def __getitem__(self, index: tuple[int, int]) -> Sample:
         epoch, number = index
         stored = self.samples[number]
-        sample = Sample(_unit(stored.image), stored.mask.astype(np.float32), stored.finding, stored.bilateral)
+        sample = Sample(
+            _unit(stored.image), stored.mask.astype(np.float32), stored.finding, stored.bilateral, stored.words
+        )
         draw = np.random.SeedSequence((self.seed, epoch, number)).generate_state(1)[0]
         self.augment.set_random_state(int(draw))
         return self.augment(sample)
@@ -68,10 +73,12 @@ class EpochSampler(Sampler):
         return iter([(self.epoch, int(number)) for number in order])
 
 
-def _load(record: Record, size: int) -> Sample:
+def _load(record: Record, size: int, verbatim: bool) -> Sample:
     picture, masks = record.load()
     image = (to_network(picture.part(0, 1), size)[0, 0] * 255).round().byte().numpy()
     mask = mask_to_network(masks[:1], size)[0, 0].byte().numpy()
+    if verbatim:
+        return Sample(image, mask, None, words=record.prompt)
     return Sample(image, mask, record.finding, record.bilateral)
 
 

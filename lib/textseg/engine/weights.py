@@ -10,12 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from textseg.engine.build import LOCAL_ENCODERS, build_network, fresh_encoder, trained_encoder
 from textseg.errors import WeightsMissing
-from textseg.networks import build_network
 from textseg.registry import ModelSpec
+from textseg.text.encoder import TextEncoder
 
 MANIFEST_SCHEMA = 1
 SHIPPED_VERSION = "v0000"
+CANONICAL, VERBATIM = READS = ("canonical", "verbatim")  # what a text encoder reads: our sentence, or the user's words
 
 
 def save_weights(network: nn.Module, path: Path, manifest: dict[str, Any]) -> None:
@@ -48,23 +50,60 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise WeightsMissing(f"The manifest {path.stem}.json is missing or damaged. Install textseg again.") from error
 
 
-def load_network(spec: ModelSpec, path: Path | None = None) -> nn.Module:
+def reads_verbatim(path: Path) -> bool:
+    """Whether the weights at `path` were trained on people's words as they stand. Raises WeightsMissing."""
+    return (read_manifest(path).get("text_encoder") or {}).get("reads") == VERBATIM
+
+
+def text_encoder_told(spec: ModelSpec, network: nn.Module, verbatim: bool, random: bool) -> dict[str, Any] | None:
+    """What a manifest says of the text encoder that the network was trained with; None where it has none."""
+    encoder = network.text_encoder
+    if encoder is None:
+        return None
+    told = {"name": spec.text_encoder, "sha256": encoder.identity(), "reads": VERBATIM if verbatim else CANONICAL}
+    if random:
+        return {**told, "random": True}
+    return {**told, "words": list(encoder.vocabulary)} if verbatim and not encoder.frozen else told
+
+
+def load_network(spec: ModelSpec, path: Path | None = None, pretrained: Path | None = None) -> nn.Module:
     """The network with its stored weights, float32, in evaluation mode, on the CPU.
 
-    path: another weights file than the shipped one. Raises WeightsMissing when the file is absent, is not the one that
-    its manifest describes, or does not fit the network.
+    path: another weights file than the shipped one. pretrained: folder of pretrained text encoders. Raises
+    WeightsMissing when the file is absent, is not the one that its manifest describes, does not fit the network, or was
+    trained with another text encoder.
     """
     path = path or spec.weights_path
     if not path.is_file():
         raise WeightsMissing(f"There is no weights file {path.name}. Train it: textseg train {spec.name}.")
-    if read_manifest(path).get("sha256") != sha256_of(path):
+    manifest = read_manifest(path)
+    if manifest.get("sha256") != sha256_of(path):
         raise WeightsMissing(f"{path.name} is not the file that its manifest describes (sha-256). Install it again.")
-    network = build_network(spec)
+    told = manifest.get("text_encoder") or {}
+    network = build_network(spec, _stored_encoder(spec, told, pretrained))
     try:
         network.load_state_dict({key: value.to(_wide(value)) for key, value in load_file(path).items()})
     except (RuntimeError, SafetensorError) as error:
         raise WeightsMissing(f"{path.name} does not fit the network {spec.name}. Train or install it again.") from error
+    if network.text_encoder is not None and network.text_encoder.identity() != told.get("sha256"):
+        raise WeightsMissing(_other_encoder(spec, path))
     return network.eval()
+
+
+def _stored_encoder(spec: ModelSpec, told: dict[str, Any], pretrained: Path | None) -> TextEncoder | None:
+    """The text encoder of a manifest, before weights that are stored with the network are loaded into it."""
+    if spec.text_encoder in LOCAL_ENCODERS and not told.get("random"):
+        return trained_encoder(spec, pretrained)
+    return fresh_encoder(spec, told.get("words"))
+
+
+def _other_encoder(spec: ModelSpec, path: Path) -> str:
+    if spec.text_encoder in LOCAL_ENCODERS:
+        return (
+            f"{path.name} was trained with another {spec.text_encoder} than the one at hand. Fetch it again "
+            f"(textseg fetch {spec.text_encoder}), or name the folder that it was trained with (--pretrained)."
+        )
+    return f"{path.name} was trained with other words than this version of textseg has. Train or install it again."
 
 
 def sha256_of(path: Path) -> str:

@@ -1,15 +1,20 @@
-"""The networks: pure torch, (picture, text) -> logits."""
+"""The networks: pure torch, (picture, text) -> logits. One module per network.
 
-from collections.abc import Callable
+Each module names its class NETWORK and its training objective OBJECTIVE. A network offers `encode_image`,
+`encode_prompt`, `segment` and `forward` as their composition, `text_encoder` (None: it reads eight numbers), `encoder`
+and `for_inference`; in training mode it returns the dataclass that its objective takes.
+"""
+
+from importlib import import_module
 
 from torch import nn
 
-from textseg.networks.c2fvl import C2FVL
-from textseg.registry import ModelSpec
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"c2fvl": C2FVL}
+def network_class(name: str) -> type[nn.Module]:
+    """The network of that module."""
+    return import_module(f"{__name__}.{name}").NETWORK
 
 
-def build_network(spec: ModelSpec) -> nn.Module:
-    """A network of the registry with fresh random weights, in training mode, on the CPU."""
-    return NETWORKS[spec.network](**spec.settings)
+def objective_class(name: str) -> type[nn.Module]:
+    """(output in training mode, mask) -> scalar, of the network of that module."""
+    return import_module(f"{__name__}.{name}").OBJECTIVE

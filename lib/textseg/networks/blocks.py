@@ -18,18 +18,22 @@ class TimmEncoder(nn.Module):
     """A light timm encoder in place of a convolutional contracting path.
 
     The picture, B x 3 x S x S in 0..1, is standardised by its own mean and standard deviation, so that windowing does
-    not matter. Each of timm's five feature maps (strides 2, 4, 8, 16, 32) is brought to the width asked for by a 1x1
-    convolution, batch norm and ReLU.
+    not matter. The last of timm's feature maps, as many as there are widths (five: strides 2, 4, 8, 16, 32), are
+    brought to the widths asked for by a 1x1 convolution, batch norm and ReLU; where all have them already they stay.
     """
 
     stride = 2
 
     def __init__(self, name: str, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.features = timm.create_model(name, features_only=True, pretrained=False, out_indices=range(len(widths)))
+        last = range(-len(widths), 0)
+        self.features = timm.create_model(name, features_only=True, pretrained=False, out_indices=last)
+        found = self.features.feature_info.channels()
         self.lateral = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(found, width, 1), nn.BatchNorm2d(width), nn.ReLU())
-            for found, width in zip(self.features.feature_info.channels(), widths, strict=True)
+            nn.Identity()
+            if tuple(found) == tuple(widths)
+            else nn.Sequential(nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU())
+            for channels, width in zip(found, widths, strict=True)
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -11,24 +11,16 @@ resolution; everything else stays.
 
 import copy
 import itertools
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textseg.networks.blocks import ConvBlock, TimmEncoder, fold_batch_norms, upsampled
+from textseg.networks.c2fvl_objective import C2FVLLoss, C2FVLOutput
 
 GRID = 14  # tokens along a side, at every level
 TEXT_SIZE = 8
-
-
-@dataclass
-class C2FVLOutput:
-    """What training needs. logits: B x 1 x S x S. auxiliary: raw maps v1..v4, each B x 1 x S x S."""
-
-    logits: Tensor
-    auxiliary: tuple[Tensor, ...]
 
 
 class ConvEncoder(nn.Module):
@@ -171,6 +163,7 @@ class C2FVL(nn.Module):
     """
 
     image_size = 224
+    text_encoder = None  # it reads eight numbers
 
     def __init__(self, width: int = 64, encoder: str | None = None, dropout: float = 0.1) -> None:
         super().__init__()
@@ -195,7 +188,7 @@ class C2FVL(nn.Module):
         self.auxiliary = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in widths[1:])
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor | C2FVLOutput:
-        return self.segment(self.encode_image(image), text)
+        return self.segment(self.encode_image(image), self.encode_prompt(text))
 
     def encode_image(self, image: Tensor) -> list[Tensor]:
         """The half that knows no text: [F1..F4, E5] (equation 2), reusable for another prompt."""
@@ -207,6 +200,10 @@ class C2FVL(nn.Module):
             rebuilt, tokens = level(feature, tokens)
             fused.append(rebuilt + feature)
         return [*fused, features[-1]]
+
+    def encode_prompt(self, text: Tensor) -> Tensor:
+        """The half that knows no picture: the eight numbers themselves."""
+        return text
 
     def segment(self, features: list[Tensor], text: Tensor) -> Tensor | C2FVLOutput:
         """[F1..F4, E5] and the text to logits; in training mode with the auxiliary maps."""
@@ -242,3 +239,6 @@ def weighted_by_text(feature: Tensor, text: Tensor) -> Tensor:
     """Equation 3: the eight numbers tiled over the channels, channel c times t[c mod 8]."""
     repeats = feature.shape[1] // TEXT_SIZE
     return feature * text.reshape(-1, TEXT_SIZE).repeat(1, repeats)[:, :, None, None]
+
+
+NETWORK, OBJECTIVE = C2FVL, C2FVLLoss

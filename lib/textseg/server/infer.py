@@ -15,6 +15,7 @@ from textseg.data.store.clients import Client
 from textseg.data.store.durable import iso_time
 from textseg.data.store.history import CSV, NONE, PRESET, REMEMBERED, TYPED, PromptEntry
 from textseg.engine.predictor import Prediction, Predictor, Stopwatch
+from textseg.engine.texts import Said
 from textseg.errors import DataError, PromptError
 from textseg.imaging.picture import Picture
 from textseg.imaging.read import read_picture
@@ -126,8 +127,8 @@ class TextSegInfer(InferTask):
             asked = which_text(options, job, self.predictor.verbatim)
             with watch.measure("read"):
                 picture = read_picture(job.picture, options.modality, job.row.modality if job.row else "")
-            finding, bilateral = (asked.reading.finding, asked.reading.bilateral) if asked.reading else (None, None)
-            prediction = self.predictor.predict(picture, finding, bilateral, options.threshold, watch)
+            said = Said.of(asked.reading, asked.prompt)
+            prediction = self.predictor.predict(picture, said, options.threshold, watch)
             with watch.measure("write"):
                 file = write_new_mask(
                     picture, prediction.masks, Path(self._folder.name), options.suffix, options.dtype, options.compress

@@ -11,16 +11,24 @@ def canonical(finding: Finding | None) -> str:
     """One sentence for people, in patient sides. No text (None) gives the empty string."""
     if finding is None:
         return ""
+    finding = finding.located()
+    return _sentence(finding, finding.count or max(1, bool(finding.left) + bool(finding.right)))
+
+
+def network_sentence(finding: Finding | None) -> str:
+    """What a network reads: `canonical` in picture sides of the standard display, silent about an unknown count."""
+    return _sentence(finding.located().mirrored(), finding.count) if finding else ""
+
+
+def _sentence(finding: Finding, count: int | None) -> str:
     if finding.nothing:
         return "No pulmonary infection."
     if finding.anywhere:
         return "Pulmonary infection."
-    finding = finding.located()
-    count = finding.count or max(1, bool(finding.left) + bool(finding.right))
-    areas = f"{NUMBER_WORDS.get(count, count)} infected area{'s' if count > 1 else ''}"
+    areas = f"{NUMBER_WORDS.get(count, count)} infected area{'s' if count > 1 else ''}, " if count else ""
     places = [f"{_zones(zones)} {side} lung" for side, zones in _sides(finding) if zones]
     lead = "Bilateral" if finding.two_sided else "Unilateral"
-    return f"{lead} pulmonary infection, {areas}, {' and '.join(places)}."
+    return f"{lead} pulmonary infection, {areas}{' and '.join(places)}."
 
 
 def picture_sentence(finding: Finding | None) -> str:

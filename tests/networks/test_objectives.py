@@ -1,13 +1,28 @@
-"""The objective of C2FVL: the values of the paper's equations, and no surprises at the edges."""
+"""The objectives: what all of them have in common, and the values of the equations of C2FVL's paper."""
+
+import dataclasses
+from typing import get_type_hints
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from textseg.engine.losses import C2FVLLoss, alignment_loss, balanced_cross_entropy, loss_for, soft_dice_loss
-from textseg.engine.recipe import RECIPES
-from textseg.networks.c2fvl import C2FVLOutput
+from textseg.engine.build import objective_of
+from textseg.engine.recipe import recipe_of
+from textseg.networks.c2fvl_objective import (
+    C2FVLLoss,
+    C2FVLOutput,
+    alignment_loss,
+    balanced_cross_entropy,
+    soft_dice_loss,
+)
 from textseg.registry import MODELS
+
+OBJECTIVES = [
+    pytest.param(spec, name, id=f"{spec.name}-{name}")  # every recipe weights the terms of its network's objective
+    for spec in MODELS.values()
+    for name in spec.recipes
+]
 
 
 @pytest.fixture
@@ -76,23 +91,6 @@ def test_cross_entropy_counts_the_classes_over_the_whole_batch():
     assert balanced_cross_entropy(logits[:1], mask[:1]).item() == pytest.approx(0.3466, abs=1e-4)  # no background
 
 
-@pytest.mark.parametrize("size", [30.0, 1e3, 1e8])
-@pytest.mark.parametrize("fill", [0.0, 1.0])
-def test_extreme_logits_keep_loss_and_gradients_finite(maps, size, fill):
-    logits = (size * maps.sign()).requires_grad_()
-    auxiliary = tuple(size * maps * k for k in (1, -1, 0, 1))
-    loss = C2FVLLoss()(C2FVLOutput(logits, auxiliary), torch.full_like(maps, fill))
-    loss.backward()
-    assert loss.isfinite() and logits.grad.isfinite().all()
-    assert loss.item() <= 28.5  # a quarter of the clamped 100, half of Dice, half of three cosine terms of 2
-
-
-def test_a_perfect_answer_costs_nothing_and_a_wrong_one_much(half):
-    right, aligned = (half - 0.5) * 60, (half - 0.5,) * 4
-    assert C2FVLLoss()(C2FVLOutput(right, aligned), half).item() == pytest.approx(0, abs=1e-4)
-    assert C2FVLLoss()(C2FVLOutput(-right, aligned), half).item() > 10
-
-
 def test_equation_nine_weights_every_term_by_half(half, maps):
     output = C2FVLOutput(maps, (maps, maps.flip(-1), maps.flip(-2), -maps))
     terms = [
@@ -104,7 +102,46 @@ def test_equation_nine_weights_every_term_by_half(half, maps):
     assert C2FVLLoss(0, 0, 2.0)(output, half).item() == pytest.approx(2 * terms[2].item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("spec", MODELS.values(), ids=lambda spec: spec.name)
-def test_every_model_has_an_objective_that_takes_its_recipes_weights(spec, half, maps):
-    loss = loss_for(spec, RECIPES[spec.recipe].loss)
-    assert loss(C2FVLOutput(maps, (maps,) * 4), half).item() > 0
+def output_of(objective: nn.Module, maps: Tensor) -> object:
+    """What the network of an objective would give, with `maps` as its logits and as every other map."""
+    kind = next(iter(get_type_hints(objective.forward).values()))
+    return kind(*(maps if field.type is Tensor else (maps,) * 4 for field in dataclasses.fields(kind)))
+
+
+@pytest.mark.parametrize(("spec", "recipe"), OBJECTIVES)
+class TestEveryObjective:
+    """With the weights of every recipe of the registry."""
+
+    @pytest.fixture
+    def objective(self, spec, recipe) -> nn.Module:
+        return objective_of(spec, recipe_of(spec, recipe).loss)
+
+    def test_a_perfect_answer_costs_nothing_and_a_wrong_one_much(self, objective, half):
+        right = (half - 0.5) * 60
+        assert objective(output_of(objective, right), half).item() == pytest.approx(0, abs=1e-4)
+        assert objective(output_of(objective, -right), half).item() > 5
+
+    def test_a_step_against_the_gradient_costs_less(self, objective, half, maps):
+        logits = maps.clone().requires_grad_()
+        before = objective(output_of(objective, logits), half)
+        before.backward()
+        assert objective(output_of(objective, maps - 0.1 * logits.grad / logits.grad.abs().max()), half) < before
+
+    def test_a_network_sure_of_an_empty_mask_is_right(self, objective, half):
+        empty = torch.zeros_like(half)
+        assert objective(output_of(objective, torch.full_like(half, -60)), empty).item() == pytest.approx(0, abs=1e-4)
+
+    @pytest.mark.parametrize("size", [30.0, 1e3, 1e8])
+    @pytest.mark.parametrize("fill", [0.0, 1.0])
+    def test_extreme_logits_keep_loss_and_gradients_finite(self, objective, maps, size, fill):
+        logits = (size * maps.sign()).requires_grad_()
+        loss = objective(output_of(objective, logits), torch.full_like(maps, fill))
+        loss.backward()
+        assert loss.isfinite() and logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [1e3, 1e8])
+def test_no_pixel_costs_c2fvl_more_than_a_hundred(maps, size):
+    auxiliary = tuple(size * maps * k for k in (1, -1, 0, 1))
+    loss = C2FVLLoss()(C2FVLOutput(torch.full_like(maps, -size), auxiliary), torch.ones_like(maps))
+    assert loss.item() == pytest.approx(0.5 * 1 + 0.5 * 0.5 * 100 + 0.5 * (2 + 1 + 0))  # no background: half of CE

@@ -1,18 +1,18 @@
-"""Training objectives. Every loss takes what its network gives in training mode, and the mask.
+"""The objective of C2FVL (ICASSP 2023): L_up of equation 9, with the published form of Dice and cross entropy."""
 
-C2FVL (ICASSP 2023): L_up of equation 9, with the published form of Dice and cross entropy.
-"""
-
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textseg.networks.c2fvl import C2FVLOutput
-from textseg.registry import ModelSpec
+
+@dataclass
+class C2FVLOutput:
+    """What training needs. logits: B x 1 x S x S. auxiliary: raw maps v1..v4, each B x 1 x S x S."""
+
+    logits: Tensor
+    auxiliary: tuple[Tensor, ...]
 
 
 def soft_dice_loss(probability: Tensor, mask: Tensor, smooth: float = 4e-5) -> Tensor:
@@ -53,11 +53,3 @@ class C2FVLLoss(nn.Module):
             + self.cross_entropy * balanced_cross_entropy(output.logits, mask)
             + self.alignment * alignment_loss(output.auxiliary)
         )
-
-
-LOSSES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({"c2fvl": C2FVLLoss})
-
-
-def loss_for(spec: ModelSpec, weights: Mapping[str, float]) -> nn.Module:
-    """The objective of a model's network, its terms weighted by the recipe."""
-    return LOSSES[spec.network](**weights)
