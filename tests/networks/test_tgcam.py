@@ -25,6 +25,7 @@ SWITCHES = [
     pytest.param({"use_item": False}, id="CAM alone"),
     pytest.param({"use_cam": False, "use_item": False}, id="no text"),
     pytest.param({"cam_residual": True, "scale_common": True}, id="residual and scaled"),
+    pytest.param({"positions": True}, id="positions"),
 ]
 
 
@@ -338,6 +339,17 @@ def head(parts: nn.Sequential, maps: Tensor) -> Tensor:
     return F.conv2d(F.avg_pool2d(F.pad(maps, (3, 0, 3, 0)), 4, stride=1), last_weight, last_bias)
 
 
+def positions(part: nn.Module, height: int, width: int) -> np.ndarray:
+    """P x C: four sines and four cosines of the row, the same of the column, and a linear map without bias."""
+    waves = np.pi * 2.0 ** np.arange(4)
+    codes = [
+        [wave(place * waves) for place in ((row + 0.5) / height, (column + 0.5) / width) for wave in (np.sin, np.cos)]
+        for row in range(height)
+        for column in range(width)
+    ]
+    return np.array(codes).reshape(height * width, 16) @ numbers(part.out.weight).T
+
+
 def decoder(network: TGCAM, features: list[Tensor]) -> Tensor:
     """Sections 4 to 6 in double precision, words first: the CAM of a block reads T^i, its ITEM makes T^{i+1}."""
     switches, present = network.switches, PROMPTS != 0
@@ -345,6 +357,8 @@ def decoder(network: TGCAM, features: list[Tensor]) -> Tensor:
     text, maps = numbers(network.text_encoder.vectors), features[-1].double()
     for block, skip in zip(network.blocks, reversed(features[:-1]), strict=True):
         pixels = numbers(maps.flatten(2).transpose(1, 2))
+        if switches.positions:
+            pixels = pixels + positions(block.positions, *maps.shape[-2:])
         if switches.use_cam:
             seen = [common_attention(block.cam, pixels[b], text[b], used[b], switches.scale_common) for b in (0, 1)]
             pixels = np.stack(seen) + (pixels if switches.cam_residual else 0)

@@ -116,7 +116,7 @@ def test_without_the_text_it_cannot_know_which_discs_are_meant(training, validat
         pytest.param({"use_cam": False}, id="ITEM"),
         pytest.param({"use_item": False}, id="CAM"),
         pytest.param({}, id="both"),
-        pytest.param({"cam_residual": True, "scale_common": True}, id="compact"),
+        pytest.param({"cam_residual": True, "scale_common": True, "positions": True}, id="compact"),
     ],
 )
 def test_with_the_text_it_finds_the_discs_that_are_named(training, validation, switches):

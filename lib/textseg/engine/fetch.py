@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import HfFileMetadata, constants, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
-from huggingface_hub.file_download import http_get  # `hf_hub_download` begins anew after a break since 1.x
+from huggingface_hub.file_download import http_get  # after a break, 2.4.0's `hf_hub_download` begins anew
 from huggingface_hub.utils import build_hf_headers
 
 from textseg import __version__

@@ -31,7 +31,7 @@ class TGCAMOutput:
 
 @dataclass(eq=False)
 class TGCAMLoss(nn.Module):
-    """L = dice * L_dice + cross_entropy * L_ce, plain sums in the Dice term (TGCAM, MICCAI 2024; section 10 of AT)."""
+    """L = dice * L_dice + cross_entropy * L_ce, Dice with plain sums, a mean over images (TGCAM, MICCAI 2024)."""
 
     dice: float = 1.0
     cross_entropy: float = 1.0
@@ -118,15 +118,12 @@ class Positions(nn.Module):
         self.out = nn.Linear(4 * waves, width, bias=False)
 
     def forward(self, height: int, width: int) -> Tensor:  # (P, C)
-        return self.out(self.code(height, width))
-
-    def code(self, height: int, width: int) -> Tensor:
-        """P x 4 waves: sin and cos of (1, 2, 4, 8) pi times row and column, both from 0 to 1 across the picture."""
+        """Of (1, 2, 4, 8) pi times row and column, both from 0 to 1 across the picture."""
         like = self.out.weight
         places = [(torch.arange(n, device=like.device, dtype=like.dtype) + 0.5) / n for n in (height, width)]
         grid = torch.stack(torch.meshgrid(*places, indexing="ij"), dim=-1).reshape(-1, 2, 1)
         angles = grid * math.pi * 2 ** torch.arange(self.waves, device=like.device)
-        return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        return self.out(torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1))
 
 
 class Block(nn.Module):

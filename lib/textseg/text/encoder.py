@@ -1,10 +1,13 @@
 """Text encoders behind one interface: sentences -> tokens -> token vectors, and a hash that tells one from another."""
 
 import hashlib
+import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from textseg.errors import WeightsMissing
@@ -12,6 +15,10 @@ from textseg.text.tokens import LENGTH, PAD, WordTokens
 
 Tokenizer = Callable[[str], tuple[int, ...]]  # a sentence as `length` numbers, padded with PAD
 CXR_BERT_VOCABULARY = 30_522
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, AttributeError),
+    *(pickle.UnpicklingError, SafetensorError),
+)
 REMEDY = "Fetch it: textseg fetch cxr-bert."
 CXR_BERT = {"vocab_size": CXR_BERT_VOCABULARY, "hidden_dropout_prob": 0.25, "attention_probs_dropout_prob": 0.25}
 
@@ -47,9 +54,17 @@ class TextEncoder(nn.Module):
 
 
 class FrozenEncoder(TextEncoder):
-    """An encoder that came trained: always in evaluation mode, one object in all copies of its network."""
+    """An encoder that came trained: always in evaluation mode, one object in all copies of its network.
+
+    Nothing of it is stored with a network or loaded with one: whoever stores the network stores its identity.
+    """
 
     frozen = True
+
+    def __init__(self, *settings: Any) -> None:
+        super().__init__(*settings)
+        self._prefix = ""
+        self.register_load_state_dict_post_hook(FrozenEncoder._not_missed)
 
     def train(self, mode: bool = True) -> "FrozenEncoder":
         return super().train(False)
@@ -58,8 +73,16 @@ class FrozenEncoder(TextEncoder):
         return self
 
     def state_dict(self, *_: object, destination: dict | None = None, **__: object) -> dict:
-        """Nothing: whoever stores the network stores this encoder's identity."""
+        """Nothing."""
         return {} if destination is None else destination
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *rest: Any) -> None:
+        self._prefix = prefix
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def _not_missed(self, keys: Any) -> None:
+        """torch's hook after loading: its own tensors are not missed where a network's are loaded."""
+        keys.missing_keys[:] = [key for key in keys.missing_keys if not key.startswith(self._prefix)]
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
@@ -89,8 +112,8 @@ class CXRBert(FrozenEncoder):
         try:
             bert = _bert(BertConfig.from_json_file(folder / "config.json"))
             bert.load_state_dict(_encoder_tensors(folder))
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            fault = str(error).splitlines()[0]
+        except UNREADABLE as error:
+            fault = (str(error) or type(error).__name__).splitlines()[0]
             raise WeightsMissing(f"{folder} does not hold CXR-BERT ({fault}). {REMEDY}") from error
         return cls(bert, tokenizer, tokenizer.vocabulary)
 
