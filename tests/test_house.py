@@ -124,6 +124,12 @@ def test_the_command_line_starts_without_torch():
     assert modules & {"torch", "monai", "monailabel"} == set()
 
 
+def test_a_prediction_needs_neither_what_training_does_nor_what_other_text_encoders_do():
+    modules = newly_imported("import textseg.engine.predictor")
+    assert "textseg" in modules
+    assert modules & {"monai", "ignite", "transformers", "monailabel"} == set()
+
+
 def test_the_command_line_imports_engine_and_server_only_inside_its_commands():
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (PACKAGE / "commands").glob("*.py")]
     nodes = [node for tree in trees for node in tree.body]

@@ -19,12 +19,7 @@ from textseg.text.tokens import LENGTH, WordTokens
 COUNTED = ("c2fvl", "tgcam")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def told(*arguments: str) -> str:

@@ -6,11 +6,8 @@ from torch import Tensor
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def on_one_thread(one_thread: None) -> None:
+    """For every test of networks."""
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ def predictor_of(options: argparse.Namespace) -> Any:
 
 def reads_words(options: argparse.Namespace) -> bool:
     """Whether the model reads the words as they stand; only weights that somebody trained so do."""
-    from textseg.engine.weights import reads_verbatim
+    from textseg.engine.weights import read_manifest, reads_verbatim
 
-    return options.weights is not None and reads_verbatim(options.weights)
+    return options.weights is not None and reads_verbatim(read_manifest(options.weights))
 
 
 def print_json(report: Any) -> None:

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from torch import nn
 
 from textseg.engine.pretrained import find_pretrained
-from textseg.engine.recipe import Recipe
 from textseg.networks import network_class, objective_class
 from textseg.networks.pretrained import load_encoder
 from textseg.registry import ModelSpec
@@ -29,19 +28,19 @@ def build_network(spec: ModelSpec, text_encoder: TextEncoder | None = None) -> n
 
 def starting_network(
     spec: ModelSpec,
-    recipe: Recipe,
+    from_pretrained: bool,
     pretrained: Path | None = None,
     random_encoders: bool = False,
     words: Sequence[str] | None = None,
 ) -> nn.Module:
-    """What a training starts from: pretrained encoders where recipe and model have them, the rest random.
+    """What a training starts from: pretrained encoders where there are any for the model, the rest random.
 
-    pretrained: their folder. random_encoders: without them, for trying out. words: see `fresh_encoder`. Raises
-    WeightsMissing when pretrained weights are not there.
+    from_pretrained: whether the image encoder is to be one. pretrained: their folder. random_encoders: without them,
+    for trying out. words: see `fresh_encoder`. Raises WeightsMissing when pretrained weights are not there.
     """
     encoder = None if random_encoders else trained_encoder(spec, pretrained)
     network = build_network(spec, encoder or fresh_encoder(spec, words))
-    if recipe.pretrained and not random_encoders:
+    if from_pretrained and not random_encoders:
         folder = find_pretrained(spec.needs[0], pretrained) if spec.needs else None
         load_encoder(network.encoder.features, spec.settings["encoder"], folder)
     return network

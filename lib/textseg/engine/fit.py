@@ -59,7 +59,7 @@ def fit(task: Assignment) -> Path:
         validation = _records(task, folder, "valid")
         set_determinism(task.seed)
         words = collected_words(record.prompt for record in training) if task.verbatim else None
-        network = starting_network(spec, task.recipe, task.pretrained, task.random_encoders, words)
+        network = starting_network(spec, task.recipe.pretrained, task.pretrained, task.random_encoders, words)
         samples = load_samples(training, size, task.verbatim)
         if not task.verbatim:
             samples += draw_samples(task.recipe.phantoms, task.seed, size)

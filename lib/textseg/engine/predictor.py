@@ -16,7 +16,7 @@ from cachetools import LRUCache, cachedmethod
 from torch import Tensor, nn
 
 from textseg.engine.texts import Said, TextReader
-from textseg.engine.weights import SHIPPED_VERSION, VERBATIM, load_network, read_manifest
+from textseg.engine.weights import SHIPPED_VERSION, load_network, read_manifest, reads_verbatim
 from textseg.imaging.picture import CT, Picture
 from textseg.imaging.preprocess import to_display, to_network
 from textseg.registry import ModelSpec
@@ -87,9 +87,9 @@ class Predictor:
         manifest = read_manifest(weights or spec.weights_path)
         network = load_network(spec, weights, pretrained).for_inference()
         version = str(manifest.get("version", SHIPPED_VERSION))
-        text = manifest.get("text_encoder") or {}
-        told = (RANDOM_ENCODER.format(spec.name),) if text.get("random") else ()
-        return cls(spec, network, float(manifest["threshold"]), version, device, text.get("reads") == VERBATIM, told)
+        random = (manifest.get("text_encoder") or {}).get("random")
+        told = (RANDOM_ENCODER.format(spec.name),) if random else ()
+        return cls(spec, network, float(manifest["threshold"]), version, device, reads_verbatim(manifest), told)
 
     def warm_up(self) -> None:
         """One empty picture through the network, so that the first user does not wait for it."""

@@ -17,7 +17,7 @@ from textseg.text.encoder import TextEncoder
 
 MANIFEST_SCHEMA = 1
 SHIPPED_VERSION = "v0000"
-CANONICAL, VERBATIM = READS = ("canonical", "verbatim")  # what a text encoder reads: our sentence, or the user's words
+CANONICAL, VERBATIM = ("canonical", "verbatim")  # what a text encoder reads: our sentence, or the user's words
 
 
 def save_weights(network: nn.Module, path: Path, manifest: dict[str, Any]) -> None:
@@ -50,9 +50,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise WeightsMissing(f"The manifest {path.stem}.json is missing or damaged. Install textseg again.") from error
 
 
-def reads_verbatim(path: Path) -> bool:
-    """Whether the weights at `path` were trained on people's words as they stand. Raises WeightsMissing."""
-    return (read_manifest(path).get("text_encoder") or {}).get("reads") == VERBATIM
+def reads_verbatim(manifest: dict[str, Any]) -> bool:
+    """Whether weights were trained on people's words as they stand."""
+    return (manifest.get("text_encoder") or {}).get("reads") == VERBATIM
 
 
 def text_encoder_told(spec: ModelSpec, network: nn.Module, verbatim: bool, random: bool) -> dict[str, Any] | None:
