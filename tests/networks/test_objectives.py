@@ -16,6 +16,7 @@ from textseg.networks.c2fvl_objective import (
     balanced_cross_entropy,
     soft_dice_loss,
 )
+from textseg.networks.reclmis_objective import RecLMISOutput
 from textseg.registry import MODELS
 
 OBJECTIVES = [
@@ -103,8 +104,15 @@ def test_equation_nine_weights_every_term_by_half(half, maps):
 
 
 def output_of(objective: nn.Module, maps: Tensor) -> object:
-    """What the network of an objective would give, with `maps` as its logits and as every other map."""
+    """What the network of an objective would give, with `maps` as its logits and as every other map.
+
+    Reconstructions are perfect, and a prompt is like its own picture alone.
+    """
     kind = next(iter(get_type_hints(objective.forward).values()))
+    if kind is RecLMISOutput:
+        own, present = torch.eye(len(maps))[:, None].expand(-1, 3, -1), torch.ones(len(maps), 3, dtype=torch.bool)
+        even = torch.full((len(maps), 3), 1 / 3)
+        return RecLMISOutput(maps, own, own, own, own, own, own, even, even, present, present)
     return kind(*(maps if field.type is Tensor else (maps,) * 4 for field in dataclasses.fields(kind)))
 
 

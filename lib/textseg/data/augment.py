@@ -1,7 +1,7 @@
 """Training samples changed so that picture, mask and words still agree.
 
-`consistent` (ours): a flip swaps the words' sides, small rotations, scales and shifts. `published` (C2FVL, section on
-training): quarter turns and flips that leave the sentence as it is, for reproducing the paper.
+`consistent` (ours): a flip swaps the words' sides, small rotations, scales and shifts. `published`: what the papers
+did, which leaves the sentence as it is (data.augment_published).
 """
 
 import re
@@ -13,12 +13,16 @@ from monai.transforms import (
     RandAdjustContrastd,
     RandAffined,
     RandGaussianNoised,
+    RandGaussianSmoothd,
     Randomizable,
     RandZoomd,
 )
 from scipy import ndimage
 
+from textseg.data.augment_published import photometric, row_blurred, turned
 from textseg.text.finding import Finding
+
+SIGMAS = (0.5, 1.0)  # of the blur, pixels
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class AugmentSettings:
 
     partial: a two-sided sample asked for one side only, the mask cut at the middle of the picture. coarse: zones or
     count left out of the words. rotate in degrees, scale and shift as shares of the side length. zoom: one factor in
-    0.95 to 1.2 for both axes, the size kept (Zhong et al., MICCAI 2023).
+    0.95 to 1.2 for both axes, the size kept (Zhong et al., MICCAI 2023). blur: the whole picture, sigma 0.5 to 1 pixel.
+    Of the kind `published` only turns, row_blur and photometric are done, see there.
     """
 
     kind: str = "consistent"
@@ -56,6 +61,9 @@ class AugmentSettings:
     partial: float = 0.0
     coarse: float = 0.0
     zoom: float = 0.0
+    blur: float = 0.0
+    row_blur: float = 0.0
+    photometric: bool = False
 
 
 class Augment(Randomizable):
@@ -81,6 +89,7 @@ class Augment(Randomizable):
             [
                 RandAdjustContrastd("image", prob=s.contrast, gamma=(0.6, 1.6)),
                 RandGaussianNoised("image", prob=s.noise, std=0.03),
+                RandGaussianSmoothd("image", sigma_x=SIGMAS, sigma_y=SIGMAS, prob=s.blur),
             ]
         )
 
@@ -125,15 +134,12 @@ class Augment(Randomizable):
         return replace(finding, count=None) if count else finding
 
     def _published(self, sample: Sample) -> Sample:
-        """C2FVL's own: half turned by quarters and flipped, a quarter rotated by up to 20 degrees; same sentence."""
-        draw = self.R.random_sample()
         image, mask = sample.image, sample.mask
-        if draw < 0.5:
-            turns, axis = self.R.randint(4), self.R.randint(2)
-            image, mask = (np.flip(np.rot90(array, turns), axis).copy() for array in (image, mask))
-        elif draw < 0.75:
-            angle = self.R.randint(-20, 20)
-            image, mask = (ndimage.rotate(array, angle, order=0, reshape=False) for array in (image, mask))
+        if self._happens(self.settings.row_blur):
+            image = row_blurred(image, self.R)
+        if self.settings.photometric:
+            image = photometric(image, self.R)
+        image, mask = turned(image, mask, self.R)
         return replace(sample, image=image, mask=mask)
 
 

@@ -10,10 +10,13 @@ from textseg.engine.pretrained import find_pretrained
 from textseg.networks import network_class, objective_class
 from textseg.networks.pretrained import load_encoder
 from textseg.registry import ModelSpec
+from textseg.text.clip import CLIPText
 from textseg.text.compact import CompactText
 from textseg.text.encoder import CXRBert, TextEncoder
 
-LOCAL_ENCODERS: Mapping[str, type] = MappingProxyType({"cxr-bert": CXRBert})  # from a folder or a fetch
+LOCAL_ENCODERS: Mapping[str, type] = MappingProxyType(
+    {"cxr-bert": CXRBert, "clip": CLIPText}
+)  # from a folder or a fetch
 
 
 def build_network(spec: ModelSpec, text_encoder: TextEncoder | None = None) -> nn.Module:
@@ -59,8 +62,8 @@ def fresh_encoder(spec: ModelSpec, words: Sequence[str] | None = None) -> TextEn
     if spec.text_encoder is None:
         return None
     if spec.text_encoder in LOCAL_ENCODERS:
-        return LOCAL_ENCODERS[spec.text_encoder].random()
-    return CompactText(words)
+        return LOCAL_ENCODERS[spec.text_encoder].random(**spec.text_settings)
+    return CompactText(words, **spec.text_settings)
 
 
 def trained_encoder(spec: ModelSpec, folder: Path | None = None) -> TextEncoder | None:
@@ -70,4 +73,4 @@ def trained_encoder(spec: ModelSpec, folder: Path | None = None) -> TextEncoder 
     """
     if spec.text_encoder not in LOCAL_ENCODERS:
         return None
-    return LOCAL_ENCODERS[spec.text_encoder].load(find_pretrained(spec.text_encoder, folder))
+    return LOCAL_ENCODERS[spec.text_encoder].load(find_pretrained(spec.text_encoder, folder), **spec.text_settings)

@@ -85,6 +85,14 @@ PRETRAINED: Mapping[str, Pretrained] = MappingProxyType(
                 files=(("config.json",), WEIGHTS),
                 size=114_000_000,
             ),
+            Pretrained(
+                name="clip",
+                title="CLIP ViT-B/32, of which the text half is read",
+                repository="openai/clip-vit-base-patch32",
+                licence="MIT",
+                files=(WEIGHTS,),
+                size=605_000_000,
+            ),
         )
     }
 )

@@ -15,12 +15,12 @@ class Recipe:
     """One way to train.
 
     rate: learning rate of all weights, encoder_rate: of the pretrained encoder. schedule: "cosine" (warm-up of so many
-    steps, then one cosine to `floor` times the rate, reached after `period` epochs or at the end) or "restarts" (cosine
-    with restarts every 10 epochs, floor 1e-4). average: decay of the running
-    average of the weights, from the second epoch on, that is validated and kept; 0 for none. phantoms: drawn pictures
-    added to the training part. loss: weights of the objective's terms. pretrained: start the encoder from ImageNet
-    weights. patience: stop after so many epochs without a better validation Dice. first_kept: earlier epochs are never
-    kept as the best.
+    steps, then one cosine to `floor` times the rate, reached after `period` epochs or at the end), "restarts" (a cosine
+    to `floor` every 10 epochs) or "decay" (0.99 times as much each epoch, down to `floor`). average: decay of the
+    running average of the weights, from the second epoch on, that is validated and kept; 0 for none. phantoms: drawn
+    pictures added to the training part. loss: weights of the objective's terms. pretrained: start the encoder from
+    ImageNet weights. patience: stop after so many epochs without a better validation Dice. first_kept: earlier epochs
+    are never kept as the best.
     """
 
     epochs: int

@@ -120,9 +120,12 @@ def _schedule(recipe: Recipe, steps: int):
         return recipe.floor + (1 - recipe.floor) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
     def restarts(step: int) -> float:
-        return 0.1 + 0.9 * (1 + math.cos(math.pi * (step // steps % 10) / 10)) / 2
+        return recipe.floor + (1 - recipe.floor) * (1 + math.cos(math.pi * (step // steps % 10) / 10)) / 2
 
-    return cosine if recipe.schedule == "cosine" else restarts
+    def decay(step: int) -> float:
+        return max(0.99 ** (step // steps), recipe.floor)
+
+    return {"cosine": cosine, "restarts": restarts, "decay": decay}[recipe.schedule]
 
 
 def _prepare(batch: dict[str, Tensor], device: str | torch.device, non_blocking: bool, **_: object) -> tuple:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from textseg.text.encoder import TextEncoder
-from textseg.text.tokens import PAD, WordTokens
+from textseg.text.tokens import KNOWN_WORDS, LENGTH, PAD, WordTokens
 
 
 class CompactText(TextEncoder):
@@ -14,9 +14,16 @@ class CompactText(TextEncoder):
     words: the vocabulary, those of the canonical grammar when None. Padded positions are attended to by nobody.
     """
 
-    def __init__(self, words: Sequence[str] | None = None, width: int = 160, layers: int = 3, heads: int = 4) -> None:
-        tokenizer = WordTokens(words) if words else WordTokens()
-        super().__init__(tokenizer, tokenizer.words, width)
+    def __init__(
+        self,
+        words: Sequence[str] | None = None,
+        width: int = 160,
+        layers: int = 3,
+        heads: int = 4,
+        length: int = LENGTH,
+    ) -> None:
+        tokenizer = WordTokens(words or KNOWN_WORDS, length)
+        super().__init__(tokenizer, tokenizer.words, width, length)
         self.words = nn.Embedding(len(tokenizer.words), width, padding_idx=PAD)
         self.positions = nn.Embedding(self.length, width)
         layer = nn.TransformerEncoderLayer(
@@ -29,4 +36,4 @@ class CompactText(TextEncoder):
 
     def encode(self, tokens: Tensor) -> Tensor:  # (B, N) -> (B, N, C)
         vectors = self.words(tokens) + self.positions.weight
-        return self.norm(self.layers(vectors, src_key_padding_mask=tokens == PAD))
+        return self.norm(self.layers(vectors, src_key_padding_mask=~self.present(tokens)))

@@ -41,8 +41,12 @@ class TextEncoder(nn.Module):
         """B x N token numbers -> B x N x C vectors."""
         raise NotImplementedError
 
+    def present(self, tokens: Tensor) -> Tensor:
+        """B x N token numbers -> B x N booleans: where words are, the marks of beginning and end included."""
+        return tokens != PAD
+
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        return self.encode(tokens), tokens != PAD
+        return self.encode(tokens), self.present(tokens)
 
     def identity(self) -> str:
         """Hex digest of the vocabulary and the weights (at half precision, as weights are stored)."""
@@ -98,7 +102,7 @@ class CXRBert(FrozenEncoder):
         self.requires_grad_(False).eval()
 
     def encode(self, tokens: Tensor) -> Tensor:
-        return self.bert(input_ids=tokens, attention_mask=(tokens != PAD).long()).last_hidden_state
+        return self.bert(input_ids=tokens, attention_mask=self.present(tokens).long()).last_hidden_state
 
     @classmethod
     def load(cls, folder: Path) -> "CXRBert":
@@ -156,11 +160,16 @@ def _bert(config: object) -> nn.Module:
     return BertModel(config, add_pooling_layer=False)
 
 
-def _encoder_tensors(folder: Path) -> dict[str, Tensor]:
-    """The encoder's own tensors: the language-model and projection heads, the pooler and buffers are left out."""
+def stored_tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder's model.safetensors or pytorch_model.bin. Raises one of UNREADABLE."""
     from safetensors.torch import load_file
 
     safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
-    stored = load_file(safe) if safe.is_file() else torch.load(pickled, map_location="cpu", weights_only=True)
-    of_bert = {key.removeprefix("bert."): value for key, value in stored.items() if not key.startswith("cls")}
+    return load_file(safe) if safe.is_file() else torch.load(pickled, map_location="cpu", weights_only=True)
+
+
+def _encoder_tensors(folder: Path) -> dict[str, Tensor]:
+    """The encoder's own tensors: the language-model and projection heads, the pooler and buffers are left out."""
+    stored = stored_tensors(folder).items()
+    of_bert = {key.removeprefix("bert."): value for key, value in stored if not key.startswith("cls")}
     return {k: v for k, v in of_bert.items() if not k.startswith("pooler.") and not k.endswith("position_ids")}

@@ -17,13 +17,14 @@ CANONICAL_WORDS = (
     *("upper", "middle", "lower", "all", "left", "right", "lung", ",", "."),
     *NUMBER_WORDS.values(),
 )
+KNOWN_WORDS = (*SPECIAL, *CANONICAL_WORDS)
 MOST_WORDS = 4000  # of a collected vocabulary, the most frequent
 
 
 class WordTokens:
     """A sentence as `length` numbers; what does not fit is cut, [SEP] is kept. The empty sentence is [CLS] [SEP]."""
 
-    def __init__(self, words: Sequence[str] = (*SPECIAL, *CANONICAL_WORDS), length: int = LENGTH) -> None:
+    def __init__(self, words: Sequence[str] = KNOWN_WORDS, length: int = LENGTH) -> None:
         self.words, self.length = tuple(words), length
         self._numbers = {word: number for number, word in enumerate(self.words)}
 

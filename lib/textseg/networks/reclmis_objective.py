@@ -1,0 +1,91 @@
+"""The objective of RecLMIS (IEEE TMI 2025): segmentation, two reconstructions and the contrast of words and patches."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from textseg.networks.c2fvl_objective import soft_dice_loss
+
+TEMPERATURE = 0.01  # CLIP's, frozen
+
+
+@dataclass
+class RecLMISOutput:
+    """What training needs: B pictures, N patches, L words, C channels.
+
+    logits: B x 1 x S x S. patches, rebuilt_patches: V' and V_hat, B x N x C. target, rebuilt_words: the text encoder's
+    vectors c and E_hat, B x L x C. raw, words: V and E before they meet. patch_scores, word_scores: w_v (B x N) and w_e
+    (B x L), each summing to 1. present: B x L booleans, where words are; counted: which words the losses count.
+    """
+
+    logits: Tensor
+    patches: Tensor
+    rebuilt_patches: Tensor
+    target: Tensor
+    rebuilt_words: Tensor
+    raw: Tensor
+    words: Tensor
+    patch_scores: Tensor
+    word_scores: Tensor
+    present: Tensor
+    counted: Tensor
+
+
+def segmentation_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """L_seg: half Dice, a mean over images, and half cross entropy, a mean over all pixels."""
+    dice = soft_dice_loss(torch.sigmoid(logits), mask)
+    return 0.5 * dice + 0.5 * F.binary_cross_entropy_with_logits(logits, mask)
+
+
+def patch_loss(output: RecLMISOutput) -> Tensor:
+    """L_T2V: mean squared distance of the rebuilt patches from V' (equation 8 as the published network has it)."""
+    return F.mse_loss(output.rebuilt_patches, output.patches)
+
+
+def word_loss(output: RecLMISOutput) -> Tensor:
+    """L_V2T: mean squared distance of the rebuilt words that count from the text encoder's vectors (equation 10)."""
+    return (output.rebuilt_words - output.target).square().mean(dim=-1)[output.counted].mean()
+
+
+def contrastive_loss(output: RecLMISOutput) -> Tensor:
+    """L_CCL: every prompt against every picture of the batch, by words and patches before they meet (equations 5, 6).
+
+    The scores, probabilities already, go through softmax once more, as in the published network.
+    """
+    words, raw = F.normalize(output.words, dim=-1), F.normalize(output.raw, dim=-1)
+    close = torch.einsum("btc,dvc->bdtv", words, raw)  # of word t of prompt b and patch v of picture d
+    close = close * output.present[:, None, :, None]
+    w_e = output.word_scores.masked_fill(~output.counted, -torch.inf).softmax(dim=-1)
+    w_v = output.patch_scores.softmax(dim=-1)
+    by_words = torch.einsum("bt,bdt->bd", w_e, close.amax(dim=3))
+    readable = close.masked_fill(~output.counted[:, None, :, None], -2.0)  # less than any cosine
+    by_patches = torch.einsum("dv,bdv->bd", w_v, readable.amax(dim=2))
+    alike = (by_words + by_patches) / 2 / TEMPERATURE
+    own = torch.arange(len(alike), device=alike.device)
+    return 0.5 * F.cross_entropy(alike, own) + 0.5 * F.cross_entropy(alike.T, own)
+
+
+@dataclass(eq=False)
+class RecLMISLoss(nn.Module):
+    """L = words * L_V2T + patches * L_T2V + contrast * L_CCL + mask * L_seg; the paper's weights.
+
+    A reconstruction that is no number counts as nothing in that step. A term of weight 0 is not computed.
+    """
+
+    words: float = 1.0
+    patches: float = 1.0
+    contrast: float = 0.2
+    mask: float = 5.0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def forward(self, output: RecLMISOutput, mask: Tensor) -> Tensor:
+        total = self.mask * segmentation_loss(output.logits, mask)
+        for weight, term in ((self.words, word_loss), (self.patches, patch_loss)):
+            loss = term(output) if weight else None
+            if loss is not None and loss.isfinite():
+                total = total + weight * loss
+        return total + self.contrast * contrastive_loss(output) if self.contrast else total
