@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textseg.data.augment import Augment, AugmentSettings, Sample, mirrored, one_side, upended
+from textseg.data.augment_published import photometric, row_blurred
 from textseg.data.phantoms import draw_radiograph
 from textseg.text.finding import ZONES, Finding
 
@@ -177,3 +178,32 @@ def test_published_flips_make_words_and_mask_disagree():
     results = [augment(sample) for _ in range(60)]
     assert 0 < sum(masked_sides(after) == {"right"} for after in results) < 60
     assert {tuple(named_sides(after.finding)) for after in results} == {("left",)}
+
+
+def test_published_blur_changes_some_rows_and_published_brightness_all_of_them():
+    before = replace(drawn(BOTH), bilateral=True)
+    random = np.random.RandomState(3)
+    changed = np.any(row_blurred(before.image, random) != before.image, axis=1).mean()
+    assert 0.3 < changed < 0.7
+    levels = [photometric(before.image, np.random.RandomState(seed)) for seed in range(12)]
+    assert all(
+        image.min() >= 0 and image.max() <= 1 and np.allclose(image * 255, np.round(image * 255))
+        for image in levels[:1]
+    )
+    shifts = [float((image - before.image).mean()) for image in levels]
+    assert min(shifts) < -0.01 and max(shifts) > 0.01 and 0.0 in shifts
+
+
+def test_published_changes_of_reclmis_keep_the_mask_with_the_picture_and_the_sentence():
+    asked = AugmentSettings("published", row_blur=1.0, photometric=True)
+    before = drawn(BOTH)
+    for seed in range(8):
+        after, plain = augmented(before, asked, seed), augmented(before, AugmentSettings("published"), seed)
+        assert after.finding == before.finding and after.mask.sum() == pytest.approx(before.mask.sum(), rel=0.2)
+        assert after.image.dtype == np.float32 and plain.mask.shape == after.mask.shape
+
+
+def test_blur_of_our_own_changes_the_picture_alone():
+    before = drawn(BOTH)
+    after = augmented(before, replace(STILL, blur=1.0))
+    assert np.array_equal(after.mask, before.mask) and not np.allclose(after.image, before.image, atol=0.01)

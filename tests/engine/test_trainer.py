@@ -13,10 +13,10 @@ from monai.utils import set_determinism
 from textseg.data.augment import Sample
 from textseg.engine.build import build_network
 from textseg.engine.metrics import Overlap
-from textseg.engine.recipe import recipe_of
+from textseg.engine.recipe import Recipe, recipe_of
 from textseg.engine.samples import batch_of, draw_samples
 from textseg.engine.texts import TextReader
-from textseg.engine.trainer import Trained, denormals_as_zero, train
+from textseg.engine.trainer import Trained, denormals_as_zero, rate_schedule, train
 from textseg.registry import MODELS
 
 SPEC = MODELS["c2fvl-compact"]
@@ -187,3 +187,25 @@ def test_tiny_numbers_are_zero_only_while_asked():
     with denormals_as_zero():
         assert (tiny * 1.5).item() == 0
     assert (tiny * 1.5).item() > 0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "by_epoch"),
+    [
+        ("qata", {0: 3e-4, 5: 2e-4, 9: 1.0489e-4, 10: 3e-4}),
+        ("paper", {0: 3e-4, 100: 1.5e-4, 199.99: 0}),
+    ],
+)
+def test_published_learning_rates_of_reclmis(recipe, by_epoch):
+    check_rates(recipe_of(MODELS["reclmis"], recipe), by_epoch)
+
+
+def test_the_published_learning_rate_on_ct_falls_by_a_hundredth_each_epoch():
+    check_rates(recipe_of(MODELS["reclmis-ct"]), {0: 3e-4, 1: 2.97e-4, 100: 3e-4 * 0.99**100, 399: 3e-5})
+
+
+def check_rates(recipe: Recipe, by_epoch: dict[float, float]) -> None:
+    """Learning rates at the first step of epochs of 100 steps."""
+    factor = rate_schedule(recipe, 100)
+    for epoch, rate in by_epoch.items():
+        assert recipe.rate * factor(int(epoch * 100)) == pytest.approx(rate, rel=1e-4, abs=1e-8)

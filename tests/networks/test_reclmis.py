@@ -19,7 +19,6 @@ from textseg.networks.reclmis_objective import (
 )
 from textseg.networks.reclmis_training import Scores, drawn, without
 from textseg.registry import model_spec
-from textseg.text.clip import CLIPText
 from textseg.text.encoder import FrozenEncoder
 from textseg.text.tokens import KNOWN_WORDS, WordTokens
 
@@ -118,61 +117,6 @@ def test_the_whole_by_layers_of_the_reconstructors(layers, one, whole):
     mask_path = whole - count(network.reconstruction)
     heads = count(network.interaction.text_head) + count(network.interaction.text_norm)
     assert (mask_path - heads, mask_path) == (17_305_917, 18_093_885)
-
-
-def test_the_text_tower_has_the_published_number_of_weights(tower):
-    assert sum(weight.numel() for weight in tower.parameters()) == 63_428_096
-
-
-# -- Text tower and tokens (sections 2, 3) --
-
-
-@pytest.fixture(scope="module")
-def tower() -> CLIPText:
-    return CLIPText.random(length=18)
-
-
-LONG = "Bilateral pulmonary infection, three infected areas, upper lower left lung and upper middle lower right lung."
-
-
-def test_the_check_sentence_is_cut_and_keeps_its_end(tower):
-    assert tower.tokenizer(LONG) == (
-        *(49406, 25599, 39132, 14774, 267, 2097, 26136, 5429, 267),
-        *(7067, 4909, 1823, 16271, 537, 7067, 3694, 4909, 49407),
-    )
-
-
-def test_a_short_sentence_is_padded_with_zeros_that_are_no_words(tower):
-    row = torch.tensor([tower.tokenizer("left lung!"), tower.tokenizer("")])
-    assert row[0, 4:].eq(0).sum() >= 13 and tower.present(row).sum(dim=1).tolist() == [5, 2]
-
-
-def test_the_number_of_padding_inside_a_sentence_is_a_word(tower):
-    row = torch.tensor([[49406, 0, 1823, 49407, *[0] * 14]])
-    assert tower.present(row)[0].tolist() == [True] * 4 + [False] * 14
-
-
-def test_padding_numbers_are_never_read(tower):
-    row = torch.tensor([tower.tokenizer("lower left lung")])
-    other = row.clone()
-    other[0, -1] = 320
-    real = tower.present(row)[0]
-    assert torch.equal(tower(row)[0][0, real], tower(other)[0][0, real])
-    assert torch.equal(tower(row)[0][0, :-1], tower(other)[0][0, :-1])  # nor by other padding
-
-
-def test_a_token_reads_no_later_one(tower):
-    first, second = (torch.tensor([tower.tokenizer(words)]) for words in ("lower left lung", "lower left side"))
-    a, b = tower(first)[0][0], tower(second)[0][0]
-    assert apart(a[:3], b[:3]) < 1e-6 and apart(a[3:5], b[3:5]) > 1e-3
-
-
-def test_padding_reads_the_real_tokens_alone(tower):
-    """Rule 3 of section 3, by plain attention written out for the first layer's input."""
-    row = torch.tensor([tower.tokenizer("lower left lung")])
-    longer = CLIPText(tower.tower, length=24)
-    row_of_24 = torch.tensor([longer.tokenizer("lower left lung")])
-    assert apart(longer(row_of_24)[0][:, :18], tower(row)[0]) < 1e-5
 
 
 # -- The mask's path --

@@ -1,7 +1,7 @@
 """The one trainer, on MONAI's SupervisedTrainer: resumable, seeded, keeps the epoch that is best on validation rows."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -60,7 +60,7 @@ def train(
     kept = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
     loader = _training_loader(reader, training, recipe, seed, workers)
     optimizer = _optimizer(network, recipe)
-    schedule = LambdaLR(optimizer, _schedule(recipe, len(loader)))
+    schedule = LambdaLR(optimizer, rate_schedule(recipe, len(loader)))
     trainer = _trainer(spec, recipe, network, optimizer, loader, device)
     evaluator = _evaluator(reader, kept, validation, recipe, device)
     attach_steps(trainer, recipe, schedule, network, seed)
@@ -109,8 +109,8 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return kind([group for group in groups if group["params"]], weight_decay=recipe.weight_decay)
 
 
-def _schedule(recipe: Recipe, steps: int):
-    """Iteration -> factor on the learning rate."""
+def rate_schedule(recipe: Recipe, steps: int) -> Callable[[int], float]:
+    """Step -> factor on the learning rate. steps: of an epoch."""
     total = (recipe.period or recipe.epochs) * steps
 
     def cosine(step: int) -> float:

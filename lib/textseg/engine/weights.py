@@ -14,6 +14,7 @@ from textseg.engine.build import LOCAL_ENCODERS, build_network, fresh_encoder, t
 from textseg.errors import WeightsMissing
 from textseg.registry import ModelSpec
 from textseg.text.encoder import TextEncoder
+from textseg.text.tokens import LENGTH
 
 MANIFEST_SCHEMA = 1
 SHIPPED_VERSION = "v0000"
@@ -60,7 +61,12 @@ def text_encoder_told(spec: ModelSpec, network: nn.Module, verbatim: bool, rando
     encoder = network.text_encoder
     if encoder is None:
         return None
-    told = {"name": spec.text_encoder, "sha256": encoder.identity(), "reads": VERBATIM if verbatim else CANONICAL}
+    told = {
+        "name": spec.text_encoder,
+        "sha256": encoder.identity(),
+        "reads": VERBATIM if verbatim else CANONICAL,
+        "length": encoder.length,
+    }
     if random:
         return {**told, "random": True}
     return {**told, "words": list(encoder.vocabulary)} if verbatim and not encoder.frozen else told
@@ -85,7 +91,8 @@ def load_network(spec: ModelSpec, path: Path | None = None, pretrained: Path | N
         network.load_state_dict({key: value.to(_wide(value)) for key, value in load_file(path).items()})
     except (RuntimeError, SafetensorError) as error:
         raise WeightsMissing(f"{path.name} does not fit the network {spec.name}. Train or install it again.") from error
-    if network.text_encoder is not None and network.text_encoder.identity() != told.get("sha256"):
+    encoder = network.text_encoder
+    if encoder is not None and (encoder.identity(), encoder.length) != (told.get("sha256"), told.get("length", LENGTH)):
         raise WeightsMissing(_other_encoder(spec, path))
     return network.eval()
 
