@@ -10,6 +10,7 @@ from textseg.engine.predictor import KEPT_PICTURES, Predictor
 from textseg.engine.texts import Said
 from textseg.registry import MODELS
 from textseg.text.finding import Finding
+from textseg.text.prompt import read_prompt
 
 SIZE = 16
 LEFT, RIGHT = Said(Finding(left=("lower",))), Said(Finding(right=("upper",)))
@@ -89,8 +90,9 @@ def test_requests_at_the_same_time_get_their_own_answers(predictor):
 
 
 def test_a_denial_is_not_asked_of_the_network_but_a_model_that_reads_words_decides_itself(predictor):
-    denied = Said(Finding(absent=True), words="no polyp")
-    assert predictor.probabilities(predictor.encode(picture(0.5)), denied).max() == 0
+    denied = "No pulmonary infection."
+    asked = Said.of(read_prompt(denied))
+    assert predictor.probabilities(predictor.encode(picture(0.5)), asked).max() == 0
     assert predictor.network.prompts == 0
-    predictor.verbatim = True
-    assert predictor.probabilities(predictor.encode(picture(0.5)), denied).max() > 0
+    asked = Said.of(read_prompt(denied, spoken="patient"))
+    assert predictor.probabilities(predictor.encode(picture(0.5)), asked).max() > 0

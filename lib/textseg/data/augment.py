@@ -19,6 +19,7 @@ from monai.transforms import (
 from scipy import ndimage
 
 from textseg.text.finding import Finding
+from textseg.text.sides import mirrored_words
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Augment(Randomizable):
 def mirrored(sample: Sample) -> Sample:
     """Flipped left to right; the words change sides with the picture."""
     finding = sample.finding.mirrored() if sample.finding else None
-    words = swapped(sample.words, ("left", "right"))
+    words = mirrored_words(sample.words)
     image, mask = sample.image[:, ::-1].copy(), sample.mask[:, ::-1].copy()
     return replace(sample, image=image, mask=mask, finding=finding, words=words)
 
