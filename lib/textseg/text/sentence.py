@@ -4,6 +4,7 @@ The canonical sentence is that of the public annotation; `prompt.read_prompt` is
 """
 
 import hashlib
+import re
 import unicodedata
 
 from textseg.text.finding import ZONES, Finding
@@ -66,7 +67,7 @@ def words_name(words: str, laterality: str) -> str:
     if not words.strip():
         return "words: none"
     ascii_words = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
-    shown = " ".join(ascii_words.split())[:NAME_WORDS].strip()
+    shown = " ".join(re.sub(r"[^ -~]", " ", ascii_words).split())[:NAME_WORDS].strip()
     changed = "" if shown == words else f"... #{hashlib.sha256(words.encode()).hexdigest()[:4]}"
     return f"words: {shown}{changed}" + (f" ({laterality} side)" if speaks_of_sides(words) else "")
 

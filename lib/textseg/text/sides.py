@@ -21,9 +21,8 @@ def _others() -> dict[str, str]:
 
 OTHERS = MappingProxyType(_others())  # side word -> the same of the other side; RUL -> LUL
 SIDE_WORD = re.compile(
-    rf"(?<![^\W_])(?:(?:{'|'.join(sorted(OTHERS, key=len, reverse=True))})(?![^\W_]|['\u2019][^\W_])"
-    r"|(?:left|right)(?=(?:upper|middle|lower|lobe|lung|zone)))",
-    re.IGNORECASE,
+    rf"(?<![^\W_])(?:(?ai:{'|'.join(sorted(OTHERS, key=len, reverse=True))})(?![^\W_]|['\u2019][^\W_])"
+    r"|(?ai:(?:left|right)(?=upper|middle|lower|lobe|lung|zone)))"
 )
 
 
