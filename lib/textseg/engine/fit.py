@@ -80,12 +80,12 @@ def _check(task: Assignment) -> None:
         raise OptionError("Whether pictures are flipped is the recipe's: --flips goes with --reads verbatim alone.")
     if not task.verbatim:
         return
-    if task.flips and not (task.recipe.augment.flip or task.recipe.augment.upend):
-        raise OptionError("This recipe flips no pictures: leave --flips away.")
     if task.spec.text_encoder is None:
         raise OptionError(f"{task.spec.name} reads eight numbers, no sentences: leave --reads verbatim away.")
     if task.random_encoders and task.spec.text_encoder in LOCAL_ENCODERS:
         raise OptionError("A random text encoder knows our canonical words only: leave --reads verbatim away.")
+    if task.flips and not (task.recipe.augment.flip or task.recipe.augment.upend):
+        raise OptionError("This recipe flips no pictures: leave --flips away.")
 
 
 def _own_words(recipe: Recipe, flips: bool) -> Recipe:
