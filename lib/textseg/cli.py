@@ -127,6 +127,11 @@ def _add_train(parsers: Any) -> None:
         default="canonical",
         help="what the text encoder reads: our canonical sentence, or the data's own words, for another domain",
     )
+    train.add_argument(
+        "--flips",
+        action="store_true",
+        help="with --reads verbatim: flip pictures as the recipe says, exchanging left and right in English words",
+    )
     _add_pretrained(train)
     train.add_argument(
         "--random-encoders", action="store_true", help="start from random instead of pretrained encoders, to try out"

@@ -43,7 +43,6 @@ class ObedientPredictor:
     """Marks the boxes that it is told and never looks at the picture; remembers what it was told."""
 
     input_size: int = SIZE
-    verbatim: bool = False
 
     def __post_init__(self) -> None:
         self.spec = SimpleNamespace(name="obedient", input_size=self.input_size)

@@ -2,14 +2,20 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from textseg.engine.predictor import KEPT_PICTURES, Predictor
 from textseg.engine.texts import Said
+from textseg.imaging.read import read_picture
 from textseg.registry import MODELS
 from textseg.text.finding import Finding
+from textseg.text.prompt import read_prompt
+from textseg.text.tokens import WordTokens
 
 SIZE = 16
 LEFT, RIGHT = Said(Finding(left=("lower",))), Said(Finding(right=("upper",)))
@@ -88,9 +94,20 @@ def test_requests_at_the_same_time_get_their_own_answers(predictor):
         assert probabilities.mean().item() == pytest.approx(expected(brightness, said), abs=1e-6)
 
 
+@pytest.mark.parametrize(("count", "lost"), [(9, ()), (12, ("Not known to c2fvl-compact and not used: 12.",))])
+def test_only_a_word_that_is_lost_of_the_canonical_sentence_is_told(tmp_path, count, lost):
+    Image.fromarray(np.zeros((SIZE, SIZE), np.uint8)).save(tmp_path / "picture.png")
+    network = Counting()
+    network.text_encoder = SimpleNamespace(tokenizer=WordTokens())
+    predictor = Predictor(replace(MODELS["c2fvl-compact"], input_size=SIZE), network, 0.5, "v", "cpu")
+    said = Said.of(read_prompt(f"{count} zebra opacities in the left lung"))
+    assert predictor.predict(read_picture(tmp_path / "picture.png"), said).warnings == lost
+
+
 def test_a_denial_is_not_asked_of_the_network_but_a_model_that_reads_words_decides_itself(predictor):
-    denied = Said(Finding(absent=True), words="no polyp")
-    assert predictor.probabilities(predictor.encode(picture(0.5)), denied).max() == 0
+    denied = "No pulmonary infection."
+    asked = Said.of(read_prompt(denied))
+    assert predictor.probabilities(predictor.encode(picture(0.5)), asked).max() == 0
     assert predictor.network.prompts == 0
-    predictor.verbatim = True
-    assert predictor.probabilities(predictor.encode(picture(0.5)), denied).max() > 0
+    asked = Said.of(read_prompt(denied, spoken="patient"))
+    assert predictor.probabilities(predictor.encode(picture(0.5)), asked).max() > 0

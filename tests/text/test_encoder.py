@@ -25,7 +25,18 @@ from textseg.text.compact import CompactText
 from textseg.text.encoder import CXRBert, TextEncoder, WordPieces
 from textseg.text.finding import ZONES, Finding
 from textseg.text.sentence import canonical, network_sentence
-from textseg.text.tokens import FIRST, LAST, LENGTH, MOST_WORDS, PAD, SPECIAL, UNKNOWN, WordTokens, collected_words
+from textseg.text.tokens import (
+    FIRST,
+    LAST,
+    LENGTH,
+    MOST_WORDS,
+    PAD,
+    SPECIAL,
+    UNKNOWN,
+    Lost,
+    WordTokens,
+    collected_words,
+)
 
 EXAMPLE = "Bilateral pulmonary infection, two infected areas, upper left lung and upper right lung"
 TOKENS = WordTokens()
@@ -118,6 +129,12 @@ def test_what_does_not_fit_is_cut_at_the_end():
     assert TOKENS("left " * 21 + "right") != tokens
 
 
+def test_what_the_numbers_do_not_tell_is_told_by_its_words():
+    assert TOKENS.lost("Left lung, zebra! zebra lung") == Lost(unknown=("zebra",))
+    assert TOKENS.lost("left " * 22) == Lost()
+    assert TOKENS.lost("left " * 21 + "zebra right, ox") == Lost(unknown=("zebra",), cut=("right", "ox"))
+
+
 def test_a_collected_vocabulary_is_the_words_of_its_sentences_the_most_frequent_first():
     words = collected_words(["A polyp, a fold.", "Fold 12!", "polyp a"])
     assert words == (*SPECIAL, "a", "fold", "polyp", "!", ",", ".", "12")
@@ -171,6 +188,12 @@ def test_published_tokens_of_single_words(published_pieces):
 def test_a_long_text_is_cut_and_keeps_its_end_mark(published_pieces):
     tokens = published_pieces("left " * 40)
     assert len(tokens) == LENGTH and tokens[-1] == 3 and len(set(tokens[1:-1])) == 1
+
+
+def test_what_the_published_tokens_do_not_tell_is_told_by_its_words(published_pieces):
+    assert published_pieces.lost("Left 漢 pneumothorax") == Lost(unknown=("漢",))
+    assert published_pieces.lost("left " * 22) == Lost()
+    assert published_pieces.lost("left " * 21 + "Xyzzy, right") == Lost(cut=("Xyzzy", "right"))
 
 
 @given(finding=findings)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from textseg.text.finding import CERTAINTIES, ZONES, Finding
 from textseg.text.prompt import read_prompt
-from textseg.text.sentence import canonical, short_name
+from textseg.text.sentence import canonical, short_name, words_name
 
 zones = st.lists(st.sampled_from(ZONES), unique=True).map(tuple)
 counts = st.none() | st.integers(1, 9)
@@ -83,6 +83,20 @@ def test_a_segments_name_is_plain_ascii_on_one_line(finding):
     name = short_name(finding)
     assert name.isascii() and name.isprintable()
     assert 0 < len(name) < 80
+
+
+@given(st.text(max_size=200), st.sampled_from(("patient", "picture")))
+def test_a_segments_name_of_any_words_is_plain_ascii_on_one_line(words, laterality):
+    name = words_name(words, laterality)
+    assert name.isascii() and name.isprintable() and len(name) <= 64
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("ポリープ", "潰瘍"), ("a pale polyp at the far end of a fold", "a pale polyp at the far end of a fistula")],
+)
+def test_a_segments_name_of_words_that_it_cannot_show_stands_for_one_prompt(words):
+    assert len({words_name(one, "patient") for one in words}) == 2
 
 
 def test_a_segments_name_says_the_patients_sides():

@@ -9,7 +9,7 @@ from typing import Any
 
 from textseg import __version__
 from textseg.commands.shared import predictor_of, print_json
-from textseg.errors import DataError
+from textseg.errors import DataError, OptionError
 from textseg.registry import DEFAULT_MODEL, MODELS, ModelSpec, model_spec
 
 
@@ -99,6 +99,8 @@ def train(options: argparse.Namespace) -> None:
     spec = model_spec(options.model)
     if (options.epochs is not None and options.epochs < 1) or (options.phantoms or 0) < 0:
         raise DataError("--epochs is 1 or more, --phantoms 0 or more. Correct them.")
+    if options.reads == "verbatim" and options.phantoms:
+        raise OptionError("Phantoms speak our canonical language, no words of yours: leave --phantoms or --reads away.")
     from textseg.engine.fit import Assignment, fit
     from textseg.engine.recipe import recipe_of
 
@@ -115,6 +117,7 @@ def train(options: argparse.Namespace) -> None:
         device=options.device,
         licence=options.licence,
         verbatim=options.reads == "verbatim",
+        flips=options.flips,
         pretrained=options.pretrained,
         random_encoders=options.random_encoders,
     )
@@ -129,7 +132,7 @@ def evaluate(options: argparse.Namespace) -> None:
     paper = options.protocol == "paper"
     with data_folder(options.data) as folder:
         predictor = predictor_of(options)
-        records = read_records(folder, options.split, options.split_column, options.laterality, predictor.verbatim)
+        records = read_records(folder, options.split, options.split_column, options.laterality, predictor.spoken)
         scores = evaluate(predictor, records, options.seed, paper)
     report = {
         "model_name": predictor.spec.name,

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from textseg.commands.shared import predictor_of, print_json, reads_words
+from textseg.commands.shared import predictor_of, print_json, sides_of_words
 from textseg.errors import DataError
 
 
@@ -16,12 +16,13 @@ def predict(options: argparse.Namespace) -> None:
     from textseg.text.prompt import read_prompt
     from textseg.text.sentence import canonical
 
-    reading = read_prompt(options.prompt, options.laterality, reads_words(options)) if options.prompt.strip() else None
+    spoken = sides_of_words(options)
+    reading = read_prompt(options.prompt, options.laterality, spoken) if options.prompt.strip() else None
     picture = read_picture(options.image, options.modality)
     output = options.output or Path(f"{_stem(options.image)}_mask.nii.gz")
     _check_outputs(options.image, output, options.overlay)
     predictor = predictor_of(options)
-    said = Said.of(reading, options.prompt)
+    said = Said.of(reading)
     prediction = predictor.predict(picture, said)
     write_mask(picture, prediction.masks, output)
     if options.overlay:
@@ -29,6 +30,8 @@ def predict(options: argparse.Namespace) -> None:
     report = {
         "mask": str(output),
         "pixels": int(prediction.masks.sum()),
+        "reads": predictor.reads,
+        "words": said.words,
         "canonical": canonical(said.finding),
         "finding": said.finding.to_json() if said.finding else None,
         "warnings": [*(reading.warnings if reading else ()), *prediction.warnings],
@@ -40,7 +43,7 @@ def predict(options: argparse.Namespace) -> None:
         return
     for warning in report["warnings"]:
         print(f"textseg: {warning}", file=sys.stderr)
-    print(f"{output}: {report['pixels']} pixels; read as: {report['canonical'] or 'no prompt'}")
+    print(f"{output}: {report['pixels']} pixels; read as: {report['canonical'] or said.words or 'no prompt'}")
 
 
 def _check_outputs(image: Path, output: Path, overlay: Path | None) -> None:

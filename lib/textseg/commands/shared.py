@@ -17,11 +17,11 @@ def predictor_of(options: argparse.Namespace) -> Any:
     return Predictor.load(spec, options.weights, pretrained=options.pretrained)
 
 
-def reads_words(options: argparse.Namespace) -> bool:
-    """Whether the model reads the words as they stand; only weights that somebody trained so do."""
-    from textseg.engine.weights import read_manifest, reads_verbatim
+def sides_of_words(options: argparse.Namespace) -> str | None:
+    """Whose sides the words speak of that the model reads as they stand; only weights that somebody trained do so."""
+    from textseg.engine.weights import read_manifest, spoken_sides
 
-    return options.weights is not None and reads_verbatim(read_manifest(options.weights))
+    return spoken_sides(read_manifest(options.weights)) if options.weights is not None else None
 
 
 def print_json(report: Any) -> None:

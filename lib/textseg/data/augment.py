@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from textseg.data.augment_published import photometric, row_blurred, turned
 from textseg.text.finding import Finding
+from textseg.text.sides import mirrored_words
 
 SIGMAS = (0.5, 1.0)  # of the blur, pixels
 
@@ -146,7 +147,7 @@ class Augment(Randomizable):
 def mirrored(sample: Sample) -> Sample:
     """Flipped left to right; the words change sides with the picture."""
     finding = sample.finding.mirrored() if sample.finding else None
-    words = swapped(sample.words, ("left", "right"))
+    words = mirrored_words(sample.words)
     image, mask = sample.image[:, ::-1].copy(), sample.mask[:, ::-1].copy()
     return replace(sample, image=image, mask=mask, finding=finding, words=words)
 

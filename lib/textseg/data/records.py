@@ -25,7 +25,7 @@ class Record:
     """One picture with its mask and what was said of it.
 
     finding: patient sides; None without a prompt. bilateral: as the sentence says, see `prompt.Reading`. modality:
-    xray, ct, or "" where the tables do not say it.
+    xray, ct, or "" where the tables do not say it. words: instead of the finding, see `prompt.Reading`.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Record:
     bilateral: bool | None
     patient: str
     modality: str = ""
+    words: str = ""
 
     def load(self) -> tuple[Picture, np.ndarray]:
         """The picture, and its mask as N x H x W booleans on the displayed slices. Raises PictureError, DataError."""
@@ -61,13 +62,13 @@ def read_records(
     split: str | None = None,
     split_column: str = "split",
     laterality: str = "patient",
-    verbatim: bool = False,
+    spoken: str | None = None,
 ) -> list[Record]:
     """All records of a folder, in the order of their names.
 
     split: keep the rows whose `split_column` says so. laterality: whose sides the sentences speak of, unless a row
-    says it itself. verbatim: a sentence that is not understood is no fault, see `read_prompt`. Raises DataError when
-    folders, masks or columns are missing, PromptError for an unreadable sentence.
+    says it itself. spoken: for a model that reads the words themselves, see `read_prompt`. Raises DataError when
+    folders, masks or columns are missing, PromptError for an unreadable sentence, OptionError for one in other sides.
     """
     images, masks = _by_stem(folder / "images"), _by_stem(folder / "masks")
     rows = _rows(folder, need=split_column if split else None)
@@ -80,12 +81,12 @@ def read_records(
     without = sorted(set(images) - set(masks))
     if without:
         raise DataError(f"{folder.name} has no mask for {', '.join(without[:5])} ({len(without)} in all).")
-    return [_record(images[stem], masks[stem], rows.get(stem), laterality, verbatim) for stem in sorted(images)]
+    return [_record(images[stem], masks[stem], rows.get(stem), laterality, spoken) for stem in sorted(images)]
 
 
-def _record(image: Path, mask: Path, row: PromptRow | None, laterality: str, verbatim: bool) -> Record:
+def _record(image: Path, mask: Path, row: PromptRow | None, laterality: str, spoken: str | None) -> Record:
     prompt = row.prompt if row else ""
-    reading = read_prompt(prompt, row.laterality or laterality, verbatim) if row and prompt else None
+    reading = read_prompt(prompt, row.laterality or laterality, spoken) if row and prompt else None
     return Record(
         name=stem_of(image),
         image=image,
@@ -95,6 +96,7 @@ def _record(image: Path, mask: Path, row: PromptRow | None, laterality: str, ver
         bilateral=reading.bilateral if reading else None,
         patient=row.patient if row else "",
         modality=row.modality if row else "",
+        words=reading.words if reading else "",
     )
 
 

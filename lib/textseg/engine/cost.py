@@ -128,7 +128,7 @@ def unfused_attention() -> Iterator[None]:
 def inputs_of(network: nn.Module, input_size: int) -> tuple[Tensor, Tensor]:
     """A random picture as the predictor gives it, and a canonical sentence as the network reads it."""
     image = torch.rand(1, 3, input_size, input_size, generator=torch.Generator().manual_seed(0))
-    said = Said.of(read_prompt(PROMPT), PROMPT)
+    said = Said.of(read_prompt(PROMPT))
     return image.to(memory_format=torch.channels_last), TextReader.of(network)([said])
 
 

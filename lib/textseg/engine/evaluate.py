@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from textseg.data.augment import asked_half, other_half, swapped
+from textseg.data.augment import asked_half, other_half
 from textseg.data.records import Record
 from textseg.engine.metrics import Overlap, summary
 from textseg.engine.predictor import Predictor
 from textseg.engine.texts import Said
 from textseg.imaging.preprocess import mask_to_network, to_network
 from textseg.text.finding import Finding
+from textseg.text.sides import mirrored_words, named_sides
 
 TEXTS = ("right", "none", "shuffled", "mirrored")
 SIDES = ("left", "right")
@@ -75,9 +76,9 @@ def _score(predictor: Predictor, record: Record, other: Record, scores: Scores, 
         return predictor.threshold_masks(probabilities, *reference.shape[-2:]) > 0
 
     texts = {
-        "right": Said(record.finding, record.bilateral, record.prompt),
+        "right": Said(record.finding, record.bilateral, record.words),
         "none": Said(),
-        "shuffled": Said(other.finding, other.bilateral, other.prompt),
+        "shuffled": Said(other.finding, other.bilateral, other.words),
         "mirrored": _mirrored(record),
     }
     overlaps = {text: Overlap.of(predicted(said), reference) for text, said in texts.items()}
@@ -86,16 +87,23 @@ def _score(predictor: Predictor, record: Record, other: Record, scores: Scores, 
     row = {"image": record.name, "prompt": record.prompt}
     row |= {f"dice_{text}": overlap.dice(paper) for text, overlap in overlaps.items()}
     row |= {f"iou_{text}": overlap.iou(paper) for text, overlap in overlaps.items()}
-    if record.finding and record.finding.two_sided and not predictor.verbatim:
+    if record.finding and record.finding.two_sided:
         row |= _one_side(record.finding, reference, predicted, scores)
-    elif record.finding and (record.finding.left or record.finding.right):
+    elif _one_sided(record):
         scores.one_sided.append(overlaps["mirrored"])
     scores.rows.append(row)
 
 
 def _mirrored(record: Record) -> Said:
     finding = record.finding.mirrored() if record.finding else None
-    return Said(finding, record.bilateral, swapped(record.prompt, ("left", "right")))
+    return Said(finding, record.bilateral, mirrored_words(record.words))
+
+
+def _one_sided(record: Record) -> bool:
+    """Whether the mirrored text asks for the other side alone."""
+    if record.finding:
+        return bool(record.finding.left or record.finding.right)
+    return len(named_sides(record.words)) == 1 and mirrored_words(record.words) != record.words
 
 
 def _one_side(

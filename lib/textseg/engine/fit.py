@@ -1,7 +1,7 @@
 """`textseg train`: data set -> samples -> trainer -> weights with a manifest, scored as stored."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ class Assignment:
 
     output: weights, manifest and checkpoints go there; called again it goes on where it was broken off. licence: the
     terms of the weights, for the manifest. laterality: whose sides the sentences speak of. verbatim: the text encoder
-    reads the sentences as they stand. pretrained: folder of pretrained weights; random_encoders: without any.
+    reads the sentences as they stand, without drawn phantoms, and without the recipe's flips unless `flips` says so.
+    pretrained: folder of pretrained weights; random_encoders: without any.
     """
 
     spec: ModelSpec
@@ -43,6 +44,7 @@ class Assignment:
     device: str = "cpu"
     licence: str | None = None
     verbatim: bool = False
+    flips: bool = False
     pretrained: Path | None = None
     random_encoders: bool = False
 
@@ -53,17 +55,16 @@ def fit(task: Assignment) -> Path:
     Raises OptionError for a combination that cannot be, DataError for the data, WeightsMissing for what it starts from.
     """
     _check(task)
+    task = replace(task, recipe=_own_words(task.recipe, task.flips)) if task.verbatim else task
     spec, size = task.spec, task.spec.input_size
     with denormals_as_zero(), data_folder(task.data) as folder:
         training = _records(task, folder, "train")
         validation = _records(task, folder, "valid")
         set_determinism(task.seed)
-        words = collected_words(record.prompt for record in training) if task.verbatim else None
+        words = collected_words(record.words for record in training) if task.verbatim else None
         network = starting_network(spec, task.recipe.pretrained, task.pretrained, task.random_encoders, words)
-        samples = load_samples(training, size, task.verbatim)
-        if not task.verbatim:
-            samples += draw_samples(task.recipe.phantoms, task.seed, size)
-        choosing = load_samples(validation[:CHOOSING_ROWS], size, task.verbatim)
+        samples = load_samples(training, size) + draw_samples(task.recipe.phantoms, task.seed, size)
+        choosing = load_samples(validation[:CHOOSING_ROWS], size)
         checkpoints = task.output / "checkpoints"
         trained = train(
             spec, network, task.recipe, samples, choosing, checkpoints, task.seed, task.device, verbatim=task.verbatim
@@ -75,16 +76,27 @@ def fit(task: Assignment) -> Path:
 
 
 def _check(task: Assignment) -> None:
+    if not task.verbatim and task.flips:
+        raise OptionError("Whether pictures are flipped is the recipe's: --flips goes with --reads verbatim alone.")
     if not task.verbatim:
         return
     if task.spec.text_encoder is None:
         raise OptionError(f"{task.spec.name} reads eight numbers, no sentences: leave --reads verbatim away.")
     if task.random_encoders and task.spec.text_encoder in LOCAL_ENCODERS:
         raise OptionError("A random text encoder knows our canonical words only: leave --reads verbatim away.")
+    if task.flips and not (task.recipe.augment.flip or task.recipe.augment.upend):
+        raise OptionError("This recipe flips no pictures: leave --flips away.")
+
+
+def _own_words(recipe: Recipe, flips: bool) -> Recipe:
+    """A recipe for people's own words: phantoms speak the canonical language, and flips exchange English words."""
+    augment = recipe.augment if flips else replace(recipe.augment, flip=0.0, upend=0.0)
+    return replace(recipe, phantoms=0, augment=augment)
 
 
 def _records(task: Assignment, folder: Path, split: str) -> list[Record]:
-    return read_records(folder, split, task.split_column, task.laterality, task.verbatim)
+    spoken = task.laterality if task.verbatim else None
+    return read_records(folder, split, task.split_column, task.laterality, spoken)
 
 
 def _manifest(task: Assignment, rows: int, trained: Trained) -> dict[str, Any]:
@@ -96,12 +108,12 @@ def _manifest(task: Assignment, rows: int, trained: Trained) -> dict[str, Any]:
         "version": SHIPPED_VERSION,
         "network": spec.network,
         "settings": dict(spec.settings),
-        "text_encoder": text_encoder_told(spec, trained.network, task.verbatim, random),
+        "text_encoder": text_encoder_told(spec, trained.network, task.verbatim, random, task.laterality),
         "threshold": 0.5,
         "data": {
             "name": data.parent.name if data.is_file() else data.name,
             "rows": rows,
-            "phantoms": 0 if task.verbatim else recipe.phantoms,
+            "phantoms": recipe.phantoms,
         },
         "started_from": f"{spec.settings['encoder']}, ImageNet, Apache-2.0" if from_pretrained else "random weights",
         "recipe": recipe.to_json(),

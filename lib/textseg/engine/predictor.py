@@ -16,10 +16,11 @@ from cachetools import LRUCache, cachedmethod
 from torch import Tensor, nn
 
 from textseg.engine.texts import Said, TextReader
-from textseg.engine.weights import SHIPPED_VERSION, load_network, read_manifest, reads_verbatim
+from textseg.engine.weights import CANONICAL, SHIPPED_VERSION, VERBATIM, load_network, read_manifest, spoken_sides
 from textseg.imaging.picture import CT, Picture
 from textseg.imaging.preprocess import to_display, to_network
 from textseg.registry import ModelSpec
+from textseg.text.sides import speaks_of_sides
 
 BATCH = 8  # slices of a volume that go through the network together: it bounds the memory that a volume takes
 KEPT_PICTURES, KEPT_PROMPTS = 4, 256  # whose half of the work is not done again for another prompt or picture
@@ -55,7 +56,7 @@ class Prediction:
 class Predictor:
     """One model of the registry, ready: its network, the threshold above which a pixel counts, its version.
 
-    verbatim: it reads the user's words as they stand, so that what `read_prompt` does not understand is no refusal.
+    spoken: it reads the user's words as they stand, and its training sentences spoke of these sides, see `read_prompt`.
     told: sentences that every user of it reads.
     """
 
@@ -66,13 +67,13 @@ class Predictor:
         threshold: float,
         version: str,
         device: str,
-        verbatim: bool = False,
+        spoken: str | None = None,
         told: tuple[str, ...] = (),
     ) -> None:
         self.spec, self.threshold, self.version, self.device = spec, threshold, version, device
-        self.verbatim, self.told = verbatim, told
+        self.spoken, self.told = spoken, told
         self.network = network.to(device)
-        self.reader = TextReader.of(network, verbatim)
+        self.reader = TextReader.of(network, self.verbatim)
         self._pictures, self._prompts = LRUCache(KEPT_PICTURES), LRUCache(KEPT_PROMPTS)
         self._lock = threading.Lock()
 
@@ -89,7 +90,17 @@ class Predictor:
         version = str(manifest.get("version", SHIPPED_VERSION))
         random = (manifest.get("text_encoder") or {}).get("random")
         told = (RANDOM_ENCODER.format(spec.name),) if random else ()
-        return cls(spec, network, float(manifest["threshold"]), version, device, reads_verbatim(manifest), told)
+        return cls(spec, network, float(manifest["threshold"]), version, device, spoken_sides(manifest), told)
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether it reads the user's words as they stand."""
+        return self.spoken is not None
+
+    @property
+    def reads(self) -> str:
+        """What its network reads of a prompt: "verbatim" or "canonical", as a manifest says it."""
+        return VERBATIM if self.verbatim else CANONICAL
 
     def warm_up(self) -> None:
         """One empty picture through the network, so that the first user does not wait for it."""
@@ -107,9 +118,9 @@ class Predictor:
         """Segment what is said.
 
         threshold: probability above which a pixel counts, the model's own when None. A finding that denies
-        everything gives an empty mask without asking the network, unless that reads the words themselves.
+        everything gives an empty mask without asking the network.
         """
-        watch, said = watch or Stopwatch(), self._as_read(said)
+        watch = watch or Stopwatch()
         count, height, width = picture.shape
         masks = np.zeros(picture.shape, np.uint8)
         if said.finding is not None and said.finding.nothing:
@@ -134,15 +145,10 @@ class Predictor:
     @torch.inference_mode()
     def probabilities(self, features: list[Tensor], said: Said) -> Tensor:
         """N x 1 x S x S probabilities of infection as the text asks; zeros where its finding denies any."""
-        said = self._as_read(said)
         if said.finding is not None and said.finding.nothing:
             return torch.zeros(len(features[0]), 1, self.spec.input_size, self.spec.input_size)
         prompt = self._prompt(self.reader([said]))
         return torch.sigmoid(self.network.segment(features, prompt)).cpu()
-
-    def _as_read(self, said: Said) -> Said:
-        """What a model that reads the words themselves is told: nothing of our reading of them."""
-        return Said(words=said.words) if self.verbatim else said
 
     @cachedmethod(attrgetter("_pictures"), lambda _, inputs: _digest(inputs), attrgetter("_lock"))
     def _features(self, inputs: Tensor) -> list[Tensor]:
@@ -175,7 +181,20 @@ class Predictor:
         if not picture.sides_known and finding is not None and not finding.anywhere:
             warnings.append("The sides in the prompt mean nothing in this view: infection is looked for anywhere.")
             finding = None
-        return replace(said, finding=finding), tuple(warnings)
+        if not picture.sides_known and speaks_of_sides(said.words):
+            warnings.append(
+                "The sides in the prompt mean nothing in this view, but are read: treat this mask as a guess."
+            )
+        said = replace(said, finding=finding)
+        return said, (*warnings, *self._lost(said))
+
+    def _lost(self, said: Said) -> Iterator[str]:
+        """What to tell the user of words that the network does not get."""
+        lost = self.reader.lost(said)
+        if lost.unknown:
+            yield f"Not known to {self.spec.name} and not used: {', '.join(lost.unknown)}."
+        if lost.cut:
+            yield f"The prompt is too long for {self.spec.name}; not used: {', '.join(lost.cut)}."
 
 
 def _digest(inputs: Tensor) -> bytes:

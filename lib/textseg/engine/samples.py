@@ -15,12 +15,9 @@ from textseg.engine.texts import Said, TextReader
 from textseg.imaging.preprocess import mask_to_network, to_network
 
 
-def load_samples(records: list[Record], size: int, verbatim: bool = False) -> list[Sample]:
-    """Every record's first slice and mask at size x size, with its finding, or verbatim with its words alone.
-
-    Progress is shown on stderr.
-    """
-    return [_load(record, size, verbatim) for record in tqdm(records, desc="reading pictures", leave=False)]
+def load_samples(records: list[Record], size: int) -> list[Sample]:
+    """Every record's first slice and mask at size x size, with what is said of it. Progress is shown on stderr."""
+    return [_load(record, size) for record in tqdm(records, desc="reading pictures", leave=False)]
 
 
 def draw_samples(count: int, seed: int, size: int) -> list[Sample]:
@@ -73,13 +70,11 @@ class EpochSampler(Sampler):
         return iter([(self.epoch, int(number)) for number in order])
 
 
-def _load(record: Record, size: int, verbatim: bool) -> Sample:
+def _load(record: Record, size: int) -> Sample:
     picture, masks = record.load()
     image = (to_network(picture.part(0, 1), size)[0, 0] * 255).round().byte().numpy()
     mask = mask_to_network(masks[:1], size)[0, 0].byte().numpy()
-    if verbatim:
-        return Sample(image, mask, None, words=record.prompt)
-    return Sample(image, mask, record.finding, record.bilateral)
+    return Sample(image, mask, record.finding, record.bilateral, record.words)
 
 
 def _unit(image: np.ndarray) -> np.ndarray:

@@ -10,12 +10,13 @@ from textseg.text.encoder import Tokenizer
 from textseg.text.finding import Finding
 from textseg.text.prompt import Reading
 from textseg.text.sentence import network_sentence
+from textseg.text.tokens import Lost
 
 
 @dataclass(frozen=True)
 class Said:
     """What is said of a picture. finding: patient sides, None for no text. bilateral: as the sentence says it, see
-    `prompt.Reading`. words: the text itself, for models that read it as it stands.
+    `prompt.Reading`. words: instead, for models that read the words themselves, in the sides that they speak of.
     """
 
     finding: Finding | None = None
@@ -23,9 +24,9 @@ class Said:
     words: str = ""
 
     @classmethod
-    def of(cls, reading: Reading | None, words: str) -> "Said":
+    def of(cls, reading: Reading | None) -> "Said":
         """A prompt as it was read; None for no text."""
-        return cls(reading.finding, reading.bilateral, words) if reading else cls()
+        return cls(reading.finding, reading.bilateral, reading.words) if reading else cls()
 
 
 class TextReader:
@@ -47,6 +48,10 @@ class TextReader:
         if self.tokenizer is None:
             return torch.tensor([eight_numbers(one.finding, one.bilateral) for one in said])
         return torch.tensor([self.tokenizer(self.sentence(one)) for one in said])
+
+    def lost(self, said: Said) -> Lost:
+        """The words that the network does not get of what it reads."""
+        return self.tokenizer.lost(self.sentence(said)) if self.tokenizer is not None else Lost()
 
     def sentence(self, said: Said) -> str:
         """The sentence that is read: in picture sides where it is the canonical one."""

@@ -14,6 +14,7 @@ from textseg.engine.build import LOCAL_ENCODERS, build_network, fresh_encoder, t
 from textseg.errors import WeightsMissing
 from textseg.registry import ModelSpec
 from textseg.text.encoder import TextEncoder
+from textseg.text.prompt import LATERALITIES
 from textseg.text.tokens import LENGTH
 
 MANIFEST_SCHEMA = 1
@@ -51,13 +52,29 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise WeightsMissing(f"The manifest {path.stem}.json is missing or damaged. Install textseg again.") from error
 
 
-def reads_verbatim(manifest: dict[str, Any]) -> bool:
-    """Whether weights were trained on people's words as they stand."""
-    return (manifest.get("text_encoder") or {}).get("reads") == VERBATIM
+def spoken_sides(manifest: dict[str, Any]) -> str | None:
+    """Whose sides the words speak of that weights were trained on as they stand; None where they read our sentence.
+
+    Raises WeightsMissing where the manifest does not say it.
+    """
+    told = manifest.get("text_encoder") or {}
+    if told.get("reads") != VERBATIM:
+        return None
+    if told.get("laterality") not in LATERALITIES:
+        raise WeightsMissing(
+            f"The manifest of {manifest.get('name')} does not say whose sides its training sentences spoke of. Write "
+            f'"laterality": "patient" or "picture" into its text_encoder, or train it again.'
+        )
+    return told["laterality"]
 
 
-def text_encoder_told(spec: ModelSpec, network: nn.Module, verbatim: bool, random: bool) -> dict[str, Any] | None:
-    """What a manifest says of the text encoder that the network was trained with; None where it has none."""
+def text_encoder_told(
+    spec: ModelSpec, network: nn.Module, verbatim: bool, random: bool, laterality: str = "patient"
+) -> dict[str, Any] | None:
+    """What a manifest says of the text encoder that the network was trained with; None where it has none.
+
+    laterality: whose sides the words speak of that are read verbatim.
+    """
     encoder = network.text_encoder
     if encoder is None:
         return None
@@ -69,6 +86,8 @@ def text_encoder_told(spec: ModelSpec, network: nn.Module, verbatim: bool, rando
     }
     if random:
         return {**told, "random": True}
+    if verbatim:
+        told["laterality"] = laterality
     return {**told, "words": list(encoder.vocabulary)} if verbatim and not encoder.frozen else told
 
 

@@ -16,7 +16,7 @@ from textseg.data.store.durable import iso_time
 from textseg.data.store.history import CSV, NONE, PRESET, REMEMBERED, TYPED, PromptEntry
 from textseg.engine.predictor import Prediction, Predictor, Stopwatch
 from textseg.engine.texts import Said
-from textseg.errors import DataError, PromptError
+from textseg.errors import DataError, OptionError, PromptError
 from textseg.imaging.picture import Picture
 from textseg.imaging.read import read_picture
 from textseg.imaging.write import write_new_mask
@@ -25,9 +25,11 @@ from textseg.server.options import InferOptions, infer_config, read_options
 from textseg.server.request_log import told
 from textseg.server.temporary import temporary_folder
 from textseg.text.prompt import Reading, check_text, read_prompt
-from textseg.text.sentence import canonical, short_name
+from textseg.text.sentence import canonical, short_name, words_name
 
 API = 1
+NO_PROMPT = "No prompt was given: infection is looked for anywhere in both lungs."
+NO_WORDS = "No prompt was given: the model marks what it was trained to mark without words."
 logger = logging.getLogger(__name__)
 
 
@@ -124,11 +126,10 @@ class TextSegInfer(InferTask):
         watch = Stopwatch()
         with watch.measure("total"):
             options = read_options(job.options, self.predictor.threshold)
-            asked = which_text(options, job, self.predictor.verbatim)
+            asked = which_text(options, job, self.predictor.spoken)
             with watch.measure("read"):
                 picture = read_picture(job.picture, options.modality, job.row.modality if job.row else "")
-            said = Said.of(asked.reading, asked.prompt)
-            prediction = self.predictor.predict(picture, said, options.threshold, watch)
+            prediction = self.predictor.predict(picture, Said.of(asked.reading), options.threshold, watch)
             with watch.measure("write"):
                 file = write_new_mask(
                     picture, prediction.masks, Path(self._folder.name), options.suffix, options.dtype, options.compress
@@ -142,12 +143,13 @@ class TextSegInfer(InferTask):
         finding = asked.reading.finding if asked.reading else None
         warnings = [*asked.warnings, *(asked.reading.warnings if asked.reading else ()), *prediction.warnings]
         if asked.source == NONE:
-            warnings.insert(0, "No prompt was given: infection is looked for anywhere in both lungs.")
+            warnings.insert(0, NO_WORDS if self.predictor.verbatim else NO_PROMPT)
         logger.info("%s: text %s, %s", self.predictor.spec.name, asked.source, told(asked.prompt))
         return {
-            "label_names": {segment_name(asked, picture, self.predictor.spec.modalities): 1},
+            "label_names": {segment_name(asked, picture, self.predictor): 1},
             "prompt": asked.prompt,
             "prompt_source": asked.source,
+            "reads": self.predictor.reads,
             "finding": finding.to_json() if finding else None,
             "canonical": canonical(finding),
             "model_name": self.predictor.spec.name,
@@ -159,26 +161,26 @@ class TextSegInfer(InferTask):
         }
 
 
-def which_text(options: InferOptions, job: Job, verbatim: bool = False) -> Asked:
+def which_text(options: InferOptions, job: Job, spoken: str | None = None) -> Asked:
     """The prompt, else the preset (patient sides), else what was remembered for this picture, else its row in
-    prompts.csv (its own laterality, else patient), else none. verbatim: as in `read_prompt`.
+    prompts.csv (its own laterality, else patient), else none. spoken: as in `read_prompt`.
 
-    Raises PromptError when the text that counts cannot be read; for a run that nobody asked for, there is no error: the
-    next text counts.
+    Raises PromptError or OptionError when the text that counts cannot be used; for a run that nobody asked for, there
+    is no error: the next text counts.
     """
     prompt, preset = ("", "") if job.carried_over else (check_text(options.prompt), check_text(options.preset))
     warnings = [job.row_fault] if job.row_fault else []
     if prompt.strip():
-        reading = read_prompt(prompt, options.laterality, verbatim)
+        reading = read_prompt(prompt, options.laterality, spoken)
         return Asked(prompt, TYPED, reading, options.laterality, tuple(warnings))
     if preset.strip():
-        return Asked(preset, PRESET, read_prompt(preset, verbatim=verbatim), warnings=tuple(warnings))
+        return Asked(preset, PRESET, read_prompt(preset, spoken=spoken), warnings=tuple(warnings))
     for text, source, laterality, where in _stored(job):
         try:
-            reading = read_prompt(text, laterality, verbatim)
-        except PromptError as error:
+            reading = read_prompt(text, laterality, spoken)
+        except (PromptError, OptionError) as error:
             if not job.carried_over:
-                raise PromptError(f"{where} cannot be used. {error}") from error
+                raise type(error)(f"{where} cannot be used. {error}") from error
             warnings.append(f"{where} cannot be used. {error}")
         else:
             return Asked(text, source, reading, laterality, tuple(warnings))
@@ -195,15 +197,20 @@ def _stored(job: Job) -> Iterator[tuple[str, str, str, str]]:
         yield job.row.prompt, CSV, job.row.laterality or "patient", "The picture's row in prompts.csv"
 
 
-def segment_name(asked: Asked, picture: Picture, modalities: tuple[str, ...]) -> str:
-    """What a Slicer user sees: the patient-side reading, ASCII, led by marks where safety is touched."""
+def segment_name(asked: Asked, picture: Picture, predictor: Predictor) -> str:
+    """What a Slicer user sees: the patient-side reading or, of a model that reads words, the user's words; ASCII, led
+    by marks where safety is touched.
+    """
     marks = {
         "no prompt": asked.source == NONE,
         "remembered": asked.source == REMEMBERED,
         "from CSV": asked.source == CSV,
         "sides unknown": not picture.sides_known,
-        f"{picture.modality.upper()} unseen": picture.modality not in modalities,
+        f"{picture.modality.upper()} unseen": picture.modality not in predictor.spec.modalities,
     }
     lead = ", ".join(mark for mark, holds in marks.items() if holds)
-    name = short_name(asked.reading.finding if asked.reading else None)
+    if predictor.verbatim:
+        name = words_name(asked.prompt, asked.laterality)
+    else:
+        name = short_name(asked.reading.finding if asked.reading else None)
     return f"[{lead}] {name}" if lead else name

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from textseg.errors import WeightsMissing
 from textseg.text.encoder import UNREADABLE, FrozenEncoder, stored_tensors
+from textseg.text.tokens import Lost
 
 FIRST, LAST = 49_406, 49_407
 VOCABULARY = 49_408
@@ -29,6 +30,10 @@ class BytePairs:
     def __call__(self, sentence: str) -> tuple[int, ...]:
         numbers = [FIRST, *self.pieces.encode(sentence)][: self.length - 1]
         return (*numbers, LAST, *([PADDING] * (self.length - 1 - len(numbers))))
+
+    def lost(self, sentence: str) -> Lost:
+        """What of a sentence its numbers do not tell: what is beyond the length, no word being unknown."""
+        return Lost.of((), self.pieces.decode(self.pieces.encode(sentence)[self.length - 2 :]).split())
 
 
 class CLIPText(FrozenEncoder):

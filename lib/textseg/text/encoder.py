@@ -2,18 +2,17 @@
 
 import hashlib
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from textseg.errors import WeightsMissing
-from textseg.text.tokens import LENGTH, PAD, WordTokens
+from textseg.text.tokens import LENGTH, PAD, UNKNOWN, Lost, WordTokens
 
-Tokenizer = Callable[[str], tuple[int, ...]]  # a sentence as `length` numbers, padded with PAD
 CXR_BERT_VOCABULARY = 30_522
 UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, AttributeError),
@@ -21,6 +20,14 @@ UNREADABLE = (
 )
 REMEDY = "Fetch it: textseg fetch cxr-bert."
 CXR_BERT = {"vocab_size": CXR_BERT_VOCABULARY, "hidden_dropout_prob": 0.25, "attention_probs_dropout_prob": 0.25}
+
+
+class Tokenizer(Protocol):
+    """A sentence -> `length` numbers, padded with PAD; and which of its words the numbers do not tell."""
+
+    def __call__(self, sentence: str) -> tuple[int, ...]: ...
+
+    def lost(self, sentence: str) -> Lost: ...
 
 
 class TextEncoder(nn.Module):
@@ -152,6 +159,16 @@ class WordPieces:
 
     def __call__(self, sentence: str) -> tuple[int, ...]:
         return tuple(self.pieces(sentence, padding="max_length", truncation=True, max_length=self.length)["input_ids"])
+
+    def lost(self, sentence: str) -> Lost:
+        """What of a sentence its numbers do not tell; a word that is cut in two counts as cut."""
+        whole = self.pieces(sentence)
+        of_piece = [whole.word_to_chars(word) if word is not None else (0, 0) for word in whole.word_ids()]
+        pieces = [
+            (number, sentence[start:end]) for number, (start, end) in zip(whole["input_ids"], of_piece, strict=True)
+        ]
+        unknown = (word for number, word in pieces[: self.length - 1] if number == UNKNOWN)
+        return Lost.of(unknown, (word for _, word in pieces[self.length - 1 :]))
 
 
 def _bert(config: object) -> nn.Module:

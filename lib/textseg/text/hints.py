@@ -51,6 +51,21 @@ def names_picture_sides(text: str) -> str:
     )
 
 
+def other_sides(text: str, spoken: str, fixed: list[str]) -> str:
+    """The refusal of words whose sides a model does not speak of. fixed: what cannot be exchanged, if known."""
+    which = f" ({', '.join(fixed)})" if fixed else ""
+    return (
+        f"This model reads your words as they stand, and was trained on words that speak of the {spoken}'s sides. "
+        f"Left and right of this prompt cannot be exchanged by themselves{which}: {shown(text)}. "
+        f"Write it in the {spoken}'s sides and set the option laterality to {spoken}."
+    )
+
+
+def exchanged(words: str, spoken: str) -> str:
+    """What is told where left and right of a prompt were exchanged for the model."""
+    return f"This model's words speak of the {spoken}'s sides; left and right were exchanged for it: {shown(words)}."
+
+
 def denies_a_part(text: str) -> str:
     """The refusal of a denial that names a part of a lung alone."""
     return (

@@ -13,6 +13,7 @@ from textseg.text.eight_numbers import eight_numbers
 from textseg.text.english import Gathered, finding_of, gather
 from textseg.text.finding import Finding
 from textseg.text.hints import EXAMPLE, shown
+from textseg.text.sides import fixed_sides, mirrored_words
 from textseg.text.template import read_template
 from textseg.text.words import Word, words_of
 
@@ -30,29 +31,33 @@ class Reading:
     """A prompt as it was understood.
 
     finding: in patient sides. bilateral: True or False as a sentence of the public wording says it, else None.
-    warnings: sentences for the user.
+    warnings: sentences for the user. words: for a model that reads the words themselves, those words; then nothing was
+    understood, and finding is None.
     """
 
-    finding: Finding
+    finding: Finding | None
     bilateral: bool | None = None
     warnings: tuple[str, ...] = ()
+    words: str = ""
 
     def eight_numbers(self) -> tuple[float, ...]:
         """What C2FVL reads, in picture sides; a laterality word that contradicts the places is kept as written."""
         return eight_numbers(self.finding, self.bilateral)
 
 
-def read_prompt(text: object, laterality: str = "patient", verbatim: bool = False) -> Reading:
+def read_prompt(text: object, laterality: str = "patient", spoken: str | None = None) -> Reading:
     """Read one prompt.
 
     laterality: whose sides the words speak of, "patient" or "picture" (standard display: the picture's left is the
-    patient's right). verbatim: for a model that reads the text itself, what is not understood is no refusal but means
-    anywhere. Raises PromptError with an example when the text cannot be used, OptionError for a laterality that does
-    not exist.
+    patient's right). spoken: for a model that reads the words themselves, whose sides they spoke of in its training:
+    nothing is understood, and the words are put into those sides. Raises PromptError with an example when the text
+    cannot be used, OptionError for a laterality that does not exist or words that cannot be put into other sides.
     """
     check_laterality(laterality)
     text = check_text(text)
-    if laterality == "patient" and PICTURE_SIDES.search(text) and not verbatim:
+    if spoken is not None:
+        return _verbatim(text, laterality, check_laterality(spoken))
+    if laterality == "patient" and PICTURE_SIDES.search(text):
         raise PromptError(hints.names_picture_sides(text))
     template = read_template(text)
     if template:
@@ -60,7 +65,7 @@ def read_prompt(text: object, laterality: str = "patient", verbatim: bool = Fals
         warnings = hints.warnings_for(finding, [], False, False) + _laterality_warnings(finding, bilateral)
     else:
         bilateral = None
-        finding, warnings = _read_english(text, verbatim)
+        finding, warnings = _read_english(text)
     return Reading(finding.mirrored() if laterality == "picture" else finding, bilateral, tuple(warnings))
 
 
@@ -82,15 +87,26 @@ def check_text(text: object) -> str:
     return text
 
 
-def _read_english(text: str, verbatim: bool) -> tuple[Finding, list[str]]:
+def _verbatim(text: str, laterality: str, spoken: str) -> Reading:
+    """The words themselves, their sides exchanged where they speak of other sides than the model's."""
+    if laterality == spoken:
+        return Reading(None, words=text)
+    fixed = fixed_sides(text)
+    if fixed or PICTURE_SIDES.search(text) or hints.is_foreign(text, words_of(text)):
+        raise OptionError(hints.other_sides(text, spoken, fixed))
+    words = mirrored_words(text)
+    return Reading(None, warnings=() if words == text else (hints.exchanged(words, spoken),), words=words)
+
+
+def _read_english(text: str) -> tuple[Finding, list[str]]:
     words = words_of(text)
     said = gather(words)
     refusal = _refusal(text, words, said)
-    if refusal and not verbatim:
+    if refusal:
         raise PromptError(refusal)
-    finding = Finding(unread=tuple(word.typed for word in words)) if refusal else finding_of(said, words)
+    finding = finding_of(said, words)
     denied = said.found and (said.denied_all or any(side in said.denied_sides for side in said.places))
-    return finding, hints.warnings_for(finding, words, said.sideless and not refusal, denied)
+    return finding, hints.warnings_for(finding, words, said.sideless, denied)
 
 
 def _refusal(text: str, words: list[Word], said: Gathered) -> str:

@@ -3,8 +3,15 @@
 The canonical sentence is that of the public annotation; `prompt.read_prompt` is its inverse.
 """
 
+import hashlib
+import re
+import unicodedata
+
 from textseg.text.finding import ZONES, Finding
+from textseg.text.sides import speaks_of_sides
 from textseg.text.vocabulary import NUMBER_WORDS
+
+NAME_WORDS = 32  # characters of a prompt that a segment's name shows
 
 
 def canonical(finding: Finding | None) -> str:
@@ -49,6 +56,20 @@ def short_name(finding: Finding | None) -> str:
     places = [f"{side[0].upper()} {'/'.join(_short_zones(zones))}" for side, zones in _sides(finding) if zones]
     count = f", {finding.count} areas" if finding.count and finding.count > 1 else ""
     return f"infection {', '.join(places)} (patient side{count})"
+
+
+def words_name(words: str, laterality: str) -> str:
+    """A segment's name from a prompt that was read as it stands: "words: polyp, left (patient side)"; short, ASCII.
+
+    laterality: whose sides the words speak of. What was cut or left out is told by "..." and a number that differs from
+    prompt to prompt, so that a name stands for one prompt.
+    """
+    if not words.strip():
+        return "words: none"
+    ascii_words = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
+    shown = " ".join(re.sub(r"[^ -~]", " ", ascii_words).split())[:NAME_WORDS].strip()
+    changed = "" if shown == words else f"... #{hashlib.sha256(words.encode()).hexdigest()[:4]}"
+    return f"words: {shown}{changed}" + (f" ({laterality} side)" if speaks_of_sides(words) else "")
 
 
 def _sides(finding: Finding) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -6,6 +6,7 @@ four special numbers are those of CXR-BERT's vocabulary.
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from textseg.text.vocabulary import NUMBER_WORDS
 
@@ -21,6 +22,22 @@ KNOWN_WORDS = (*SPECIAL, *CANONICAL_WORDS)
 MOST_WORDS = 4000  # of a collected vocabulary, the most frequent
 
 
+@dataclass(frozen=True)
+class Lost:
+    """Words of a sentence that its tokens do not tell, each once, without punctuation marks.
+
+    unknown: those that the vocabulary does not have. cut: those beyond the length.
+    """
+
+    unknown: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, unknown: Iterable[str], cut: Iterable[str]) -> "Lost":
+        """Of all that is lost the words."""
+        return cls(*(tuple(dict.fromkeys(filter(_is_word, words))) for words in (unknown, cut)))
+
+
 class WordTokens:
     """A sentence as `length` numbers; what does not fit is cut, [SEP] is kept. The empty sentence is [CLS] [SEP]."""
 
@@ -31,6 +48,16 @@ class WordTokens:
     def __call__(self, sentence: str) -> tuple[int, ...]:
         numbers = [FIRST, *(self._numbers.get(word, UNKNOWN) for word in words_of(sentence))][: self.length - 1]
         return (*numbers, LAST, *([PAD] * (self.length - 1 - len(numbers))))
+
+    def lost(self, sentence: str) -> Lost:
+        """What of a sentence its numbers do not tell."""
+        words = words_of(sentence)
+        read, cut = words[: self.length - 2], words[self.length - 2 :]
+        return Lost.of((word for word in read if word not in self._numbers), cut)
+
+
+def _is_word(text: str) -> bool:
+    return any(letter.isalnum() for letter in text)
 
 
 def words_of(sentence: str) -> list[str]:

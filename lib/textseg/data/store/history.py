@@ -20,7 +20,8 @@ class PromptEntry:
 
     prompt: as typed, "" for none. source: typed, preset, remembered, csv or none. laterality: whose sides the prompt
     speaks of; viewer_laterality: what the viewer's option said, which is how a name typed later is read. finding: its
-    Finding as JSON, in patient sides, None for no text. canonical: the sentence for it. segment: what the mask is
+    Finding as JSON, in patient sides, None for no text or for a model that reads words as they stand. canonical: the
+    sentence for it. segment: what the mask is
     called in the viewer. client, address, user: who asked. time: UTC, ISO 8601.
     """
 
