@@ -4,14 +4,12 @@ import argparse
 import json
 from typing import Any
 
-from textseg.registry import model_spec, require_weights
+from textseg.registry import model_spec
 
 
 def predictor_of(options: argparse.Namespace) -> Any:
     """The predictor of --model, --weights and --pretrained. Raises UnknownModel, WeightsMissing."""
     spec = model_spec(options.model)
-    if options.weights is None:
-        require_weights(spec)
     from textseg.engine.predictor import Predictor
 
     return Predictor.load(spec, options.weights, pretrained=options.pretrained)
@@ -19,9 +17,10 @@ def predictor_of(options: argparse.Namespace) -> Any:
 
 def reads_words(options: argparse.Namespace) -> bool:
     """Whether the model reads the words as they stand; only weights that somebody trained so do."""
-    from textseg.engine.weights import read_manifest, reads_verbatim
+    from textseg.engine.ready import stored_manifest
+    from textseg.engine.weights import reads_verbatim
 
-    return options.weights is not None and reads_verbatim(read_manifest(options.weights))
+    return reads_verbatim(stored_manifest(model_spec(options.model), options.weights))
 
 
 def print_json(report: Any) -> None:

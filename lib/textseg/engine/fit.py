@@ -11,10 +11,11 @@ from textseg.data.records import Record, data_folder, read_records
 from textseg.engine.build import LOCAL_ENCODERS, starting_network
 from textseg.engine.evaluate import evaluate
 from textseg.engine.predictor import Predictor
+from textseg.engine.ready import read_manifest
 from textseg.engine.recipe import Recipe
 from textseg.engine.samples import draw_samples, load_samples
 from textseg.engine.trainer import Trained, denormals_as_zero, train
-from textseg.engine.weights import SHIPPED_VERSION, read_manifest, save_weights, text_encoder_told, write_manifest
+from textseg.engine.weights import SHIPPED_VERSION, save_weights, text_encoder_told, write_manifest
 from textseg.errors import OptionError
 from textseg.registry import ModelSpec
 from textseg.text.tokens import collected_words
@@ -96,6 +97,7 @@ def _manifest(task: Assignment, rows: int, trained: Trained) -> dict[str, Any]:
         "version": SHIPPED_VERSION,
         "network": spec.network,
         "settings": dict(spec.settings),
+        "input_size": spec.input_size,
         "text_encoder": text_encoder_told(spec, trained.network, task.verbatim, random),
         "threshold": 0.5,
         "data": {

@@ -16,7 +16,7 @@ from cachetools import LRUCache, cachedmethod
 from torch import Tensor, nn
 
 from textseg.engine.texts import Said, TextReader
-from textseg.engine.weights import SHIPPED_VERSION, load_network, read_manifest, reads_verbatim
+from textseg.engine.weights import SHIPPED_VERSION, load_stored, reads_verbatim
 from textseg.imaging.picture import CT, Picture
 from textseg.imaging.preprocess import to_display, to_network
 from textseg.registry import ModelSpec
@@ -84,11 +84,11 @@ class Predictor:
 
         Raises WeightsMissing when it cannot be loaded, or was trained with another text encoder than the one at hand.
         """
-        manifest = read_manifest(weights or spec.weights_path)
-        network = load_network(spec, weights, pretrained).for_inference()
+        network, manifest = load_stored(spec, weights, pretrained)
         version = str(manifest.get("version", SHIPPED_VERSION))
         random = (manifest.get("text_encoder") or {}).get("random")
         told = (RANDOM_ENCODER.format(spec.name),) if random else ()
+        network = network.for_inference()
         return cls(spec, network, float(manifest["threshold"]), version, device, reads_verbatim(manifest), told)
 
     def warm_up(self) -> None:
