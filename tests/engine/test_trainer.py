@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Events
+from monai.engines import SupervisedTrainer
 from monai.utils import set_determinism
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
 
 from textseg.data.augment import Sample
+from textseg.engine import trainer
 from textseg.engine.build import build_network
+from textseg.engine.handlers import attach_checkpoints, attach_steps
 from textseg.engine.metrics import Overlap
 from textseg.engine.recipe import Recipe, recipe_of
 from textseg.engine.samples import batch_of, draw_samples
@@ -165,6 +172,50 @@ def test_a_finished_training_called_again_gives_the_same_at_once(resumed, sample
     assert again.dices == [] and again.trained.epoch == resumed.trained.epoch
     assert same(again.trained.network.state_dict(), resumed.trained.network.state_dict())
     assert again.trained.seconds == resumed.trained.seconds
+
+
+def test_a_break_does_not_forget_how_long_nothing_got_better(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "_dice_of_batch", lambda output: torch.full((len(output["pred"]), 1), 0.5))
+    patient, two = replace(RECIPE, epochs=9, patience=2), samples[:2]
+    assert len(run(tmp_path, two, patient, limit=2 * len(two) + 1).dices) == 2  # the second was no better
+    assert len(run(tmp_path, two, patient).dices) == 1  # nor is the third
+    assert run(tmp_path, two, patient).dices == []
+
+
+def one_step(folder: Path, scale: float | None = None, **changes: object) -> torch.Tensor:
+    """How one step changed four weights that were zero; scale: of the gradients, as in mixed precision."""
+    network = nn.Linear(4, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    picture = {(epoch, 0): {"image": torch.full((4,), 9.0), "label": torch.zeros(1)} for epoch in (1, 2)}
+    loader = DataLoader(picture, sampler=trainer.EpochSampler(1, SEED))
+    recipe = replace(RECIPE, clip=0.5, **changes)
+    training = SupervisedTrainer(
+        "cpu", recipe.epochs, loader, network, optimizer, lambda output, _: output.sum(), decollate=False
+    )
+    if scale:
+        training.amp = True
+        training.add_event_handler(Events.STARTED, scaled, torch.amp.GradScaler("cpu", init_scale=scale))
+    attach_steps(training, recipe, LambdaLR(optimizer, lambda _: 1.0), network, SEED)
+    attach_checkpoints(training, {}, None, folder)
+    training.run()
+    return network.weight.detach()
+
+
+def scaled(engine: SupervisedTrainer, scaler: torch.amp.GradScaler) -> None:
+    engine.scaler = scaler
+
+
+@pytest.mark.parametrize("scale", [None, 1024.0], ids=["float32", "mixed precision"])
+def test_a_step_is_as_long_as_the_recipe_allows(tmp_path, scale):
+    assert one_step(tmp_path, scale, epochs=1).norm().item() == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize(("before", "after", "kept"), [(64.0, 8.0, 64.0), (None, 8.0, 8.0), (64.0, None, None)])
+def test_the_scale_of_gradients_is_kept_over_a_break(tmp_path, before, after, kept):
+    one_step(tmp_path, before, epochs=1)
+    one_step(tmp_path, after, epochs=2)
+    assert newest_checkpoint(tmp_path)["scaler"].get("scale") == kept
 
 
 def test_the_same_seed_gives_the_same_weights(whole, broken, short):

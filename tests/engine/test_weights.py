@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from textseg.engine.build import build_network
 from textseg.engine.predictor import Predictor
-from textseg.engine.weights import load_network, read_manifest, save_weights, sha256_of, write_manifest
+from textseg.engine.ready import not_ready, read_manifest, sha256_of
+from textseg.engine.weights import load_network, save_weights, write_manifest
 from textseg.errors import WeightsMissing
 from textseg.registry import DEFAULT_MODEL, MODELS
 
@@ -114,8 +115,37 @@ def test_a_missing_or_damaged_manifest_is_named(stored, text):
 
 
 def test_missing_weights_say_how_to_train_them(tmp_path):
-    with pytest.raises(WeightsMissing, match=r"no weights file gone\.safetensors.*textseg train c2fvl-compact"):
+    with pytest.raises(WeightsMissing, match=r"no weights file .*gone\.safetensors.*textseg train c2fvl-compact"):
         load_network(SPEC, tmp_path / "gone.safetensors")
+
+
+def test_missing_weights_are_told_before_a_missing_manifest(stored):
+    stored.with_suffix(".json").unlink()
+    stored.unlink()
+    with pytest.raises(WeightsMissing, match=r"There is no weights file .*mine\.safetensors"):
+        Predictor.load(SPEC, stored)
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ({"settings": {**SPEC.settings, "width": 8}}, "width 8, here 16"),
+        ({"settings": {"width": 16}}, "encoder not set, here tf_efficientnet_lite0"),
+        ({"network": "tgcam", "settings": dict(SPEC.settings)}, "network tgcam, here c2fvl"),
+        ({"input_size": 256}, "input_size 256, here 224"),
+    ],
+)
+def test_other_settings_than_the_models_are_named(stored, told, named):
+    write_manifest(stored, {**read_manifest(stored), **told})
+    with pytest.raises(WeightsMissing, match=rf"mine\.safetensors was trained with other settings.*: {named}\."):
+        load_network(SPEC, stored)
+
+
+def test_settings_that_are_told_as_the_model_has_them_are_taken(stored):
+    spec = replace(SPEC, settings=MappingProxyType({**SPEC.settings, "widths": (1, 2)}))
+    told = {"network": spec.network, "settings": dict(spec.settings), "input_size": spec.input_size}
+    write_manifest(stored, {**read_manifest(stored), **told})
+    assert not_ready(spec, stored) is None
 
 
 def test_another_networks_weights_are_refused(stored):

@@ -56,7 +56,7 @@ def start(studies: Path, conf: tuple[str, ...], folder: Path) -> Server:
     no_network = Path(__file__).parent / "no_network"
     environment = {
         **os.environ,
-        "PYTHONPATH": str(no_network),
+        "PYTHONPATH": os.pathsep.join([str(no_network), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "NO_NETWORK_LOG": str(folder / "blocked.txt"),
         "HOME": str(folder),
     }

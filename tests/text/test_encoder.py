@@ -465,6 +465,17 @@ def test_a_frozen_encoder_is_no_part_of_what_is_stored(network):
     network.load_state_dict(kept)
 
 
+def test_a_frozen_encoder_takes_no_weights_of_others(network):
+    before, key = network.text_encoder.identity(), "text_encoder.bert.embeddings.word_embeddings.weight"
+    for strict in (True, False):
+        with pytest.raises(RuntimeError, match=rf"{key}: the text encoder is frozen"):
+            network.load_state_dict({**network.state_dict(), key: torch.zeros(len(PIECES), WIDTH)}, strict=strict)
+    for tensors in ({}, {key.removeprefix("text_encoder."): torch.zeros(len(PIECES), WIDTH)}):
+        with pytest.raises(RuntimeError, match="loads no weights"):
+            network.text_encoder.load_state_dict(tensors)
+    assert network.text_encoder.identity() == before
+
+
 def test_copies_of_a_network_share_the_frozen_encoder(network):
     twin = copy.deepcopy(network)
     assert twin.text_encoder is network.text_encoder and twin.blocks is not network.blocks

@@ -14,7 +14,9 @@ from textseg.registry import DEFAULT_MODEL, MODELS, ModelSpec, model_spec
 
 
 def info(options: argparse.Namespace) -> None:
-    """List the models and whether their weights are here."""
+    """List the models and whether they can be used, or why not."""
+    from textseg.engine.ready import not_ready
+
     models = [
         {
             "name": spec.name,
@@ -22,8 +24,8 @@ def info(options: argparse.Namespace) -> None:
             "paper": spec.paper,
             "parameters": spec.parameters,
             "weights": spec.has_weights,
-            "reason": None if spec.has_weights else "no trained weights come with textseg",
-            "remedy": None if spec.has_weights else spec.remedy,
+            "ready": (reason := not_ready(spec)) is None,
+            "reason": reason,
             "pretrained": _pretrained(spec),
             "default": spec.name == DEFAULT_MODEL,
         }
@@ -33,10 +35,10 @@ def info(options: argparse.Namespace) -> None:
         print_json({"version": __version__, "models": models})
         return
     for model in models:
-        state = "ready" if model["weights"] else "not offered to viewers"
+        state = "ready" if model["ready"] else "not offered to viewers"
         print(f"{model['name']:15} {model['parameters']:>11,} weights  {state}  {model['title']}")
-        if not model["weights"]:
-            print(f"{'':15} {model['reason']}: {model['remedy']}")
+        if model["reason"]:
+            print(f"{'':15} {model['reason']}")
         for name, state in model["pretrained"].items():
             print(f"{'':15} {name}: {state}")
 

@@ -4,14 +4,12 @@ import argparse
 import json
 from typing import Any
 
-from textseg.registry import model_spec, require_weights
+from textseg.registry import model_spec
 
 
 def predictor_of(options: argparse.Namespace) -> Any:
     """The predictor of --model, --weights and --pretrained. Raises UnknownModel, WeightsMissing."""
     spec = model_spec(options.model)
-    if options.weights is None:
-        require_weights(spec)
     from textseg.engine.predictor import Predictor
 
     return Predictor.load(spec, options.weights, pretrained=options.pretrained)
@@ -19,9 +17,10 @@ def predictor_of(options: argparse.Namespace) -> Any:
 
 def sides_of_words(options: argparse.Namespace) -> str | None:
     """Whose sides the words speak of that the model reads as they stand; only weights that somebody trained do so."""
-    from textseg.engine.weights import read_manifest, spoken_sides
+    from textseg.engine.ready import stored_manifest
+    from textseg.engine.weights import spoken_sides
 
-    return spoken_sides(read_manifest(options.weights)) if options.weights is not None else None
+    return spoken_sides(stored_manifest(model_spec(options.model), options.weights))
 
 
 def print_json(report: Any) -> None:

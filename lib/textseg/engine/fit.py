@@ -8,15 +8,25 @@ from typing import Any
 from monai.utils import set_determinism
 
 from textseg.data.records import Record, data_folder, read_records
+from textseg.engine.begun import begin, encoder_told, rows_told
 from textseg.engine.build import LOCAL_ENCODERS, starting_network
 from textseg.engine.evaluate import evaluate
 from textseg.engine.predictor import Predictor
+from textseg.engine.ready import read_manifest
 from textseg.engine.recipe import Recipe
 from textseg.engine.samples import draw_samples, load_samples
 from textseg.engine.trainer import Trained, denormals_as_zero, train
-from textseg.engine.weights import SHIPPED_VERSION, read_manifest, save_weights, text_encoder_told, write_manifest
+from textseg.engine.weights import (
+    CANONICAL,
+    SHIPPED_VERSION,
+    VERBATIM,
+    save_weights,
+    text_encoder_told,
+    write_manifest,
+)
 from textseg.errors import OptionError
 from textseg.registry import ModelSpec
+from textseg.text.encoder import TextEncoder
 from textseg.text.tokens import collected_words
 
 CHOOSING_ROWS = 400  # validation rows scored after every epoch; the manifest gives all of them
@@ -28,10 +38,11 @@ logger = logging.getLogger(__name__)
 class Assignment:
     """What is to be trained. data: folder or zip with rows marked train and valid in `split_column`.
 
-    output: weights, manifest and checkpoints go there; called again it goes on where it was broken off. licence: the
-    terms of the weights, for the manifest. laterality: whose sides the sentences speak of. verbatim: the text encoder
-    reads the sentences as they stand, without drawn phantoms, and without the recipe's flips unless `flips` says so.
-    pretrained: folder of pretrained weights; random_encoders: without any.
+    output: weights, manifest and checkpoints go there; called again it goes on where it was broken off, another
+    training is refused there. licence: the terms of the weights, for the manifest. laterality: whose sides the
+    sentences speak of. verbatim: the text encoder reads the sentences as they stand, without drawn phantoms, and
+    without the recipe's flips unless `flips` says so. pretrained: folder of pretrained weights; random_encoders:
+    without any.
     """
 
     spec: ModelSpec
@@ -63,9 +74,10 @@ def fit(task: Assignment) -> Path:
         set_determinism(task.seed)
         words = collected_words(record.words for record in training) if task.verbatim else None
         network = starting_network(spec, task.recipe.pretrained, task.pretrained, task.random_encoders, words)
+        checkpoints = task.output / "checkpoints"
+        begin(checkpoints, _told(task, network.text_encoder, training, validation))
         samples = load_samples(training, size) + draw_samples(task.recipe.phantoms, task.seed, size)
         choosing = load_samples(validation[:CHOOSING_ROWS], size)
-        checkpoints = task.output / "checkpoints"
         trained = train(
             spec, network, task.recipe, samples, choosing, checkpoints, task.seed, task.device, verbatim=task.verbatim
         )
@@ -99,6 +111,26 @@ def _records(task: Assignment, folder: Path, split: str) -> list[Record]:
     return read_records(folder, split, task.split_column, task.laterality, spoken)
 
 
+def _told(
+    task: Assignment, encoder: TextEncoder | None, training: list[Record], validation: list[Record]
+) -> dict[str, Any]:
+    """Everything that makes it this training and no other."""
+    return {
+        "model": task.spec.name,
+        "network": task.spec.network,
+        "settings": dict(task.spec.settings),
+        "input_size": task.spec.input_size,
+        "text_encoder": encoder_told(encoder),
+        "random_encoders": task.random_encoders,
+        "reads": VERBATIM if task.verbatim else CANONICAL,
+        "laterality": task.laterality,
+        "recipe": task.recipe.to_json(),
+        "seed": task.seed,
+        "training": rows_told(training),
+        "validation": rows_told(validation),
+    }
+
+
 def _manifest(task: Assignment, rows: int, trained: Trained) -> dict[str, Any]:
     spec, recipe, data = task.spec, task.recipe, task.data
     random = task.random_encoders and spec.text_encoder in LOCAL_ENCODERS
@@ -108,6 +140,7 @@ def _manifest(task: Assignment, rows: int, trained: Trained) -> dict[str, Any]:
         "version": SHIPPED_VERSION,
         "network": spec.network,
         "settings": dict(spec.settings),
+        "input_size": spec.input_size,
         "text_encoder": text_encoder_told(spec, trained.network, task.verbatim, random, task.laterality),
         "threshold": 0.5,
         "data": {

@@ -16,7 +16,7 @@ from cachetools import LRUCache, cachedmethod
 from torch import Tensor, nn
 
 from textseg.engine.texts import Said, TextReader
-from textseg.engine.weights import CANONICAL, SHIPPED_VERSION, VERBATIM, load_network, read_manifest, spoken_sides
+from textseg.engine.weights import CANONICAL, SHIPPED_VERSION, VERBATIM, load_stored, spoken_sides
 from textseg.imaging.picture import CT, Picture
 from textseg.imaging.preprocess import to_display, to_network
 from textseg.registry import ModelSpec
@@ -85,11 +85,11 @@ class Predictor:
 
         Raises WeightsMissing when it cannot be loaded, or was trained with another text encoder than the one at hand.
         """
-        manifest = read_manifest(weights or spec.weights_path)
-        network = load_network(spec, weights, pretrained).for_inference()
+        network, manifest = load_stored(spec, weights, pretrained)
         version = str(manifest.get("version", SHIPPED_VERSION))
         random = (manifest.get("text_encoder") or {}).get("random")
         told = (RANDOM_ENCODER.format(spec.name),) if random else ()
+        network = network.for_inference()
         return cls(spec, network, float(manifest["threshold"]), version, device, spoken_sides(manifest), told)
 
     @property

@@ -65,8 +65,9 @@ def train(
     evaluator = _evaluator(reader, kept, validation, recipe, device)
     attach_steps(trainer, recipe, schedule, network, seed)
     attach_average(trainer, network, kept)
-    attach_choice(trainer, evaluator, recipe, kept, folder)
-    attach_checkpoints(trainer, {"net": network, "kept": kept, "optimizer": optimizer, "schedule": schedule}, folder)
+    stopping = attach_choice(trainer, evaluator, recipe, kept, folder)
+    parts = {"net": network, "kept": kept, "optimizer": optimizer, "schedule": schedule}
+    attach_checkpoints(trainer, parts, stopping, folder)
     trainer.run()
     best = torch.load(folder / BEST, map_location="cpu", weights_only=True)
     network.load_state_dict(best)

@@ -1,6 +1,5 @@
 """Weights on disk: safetensors in half precision beside a JSON manifest that says where they come from."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from textseg.engine.build import LOCAL_ENCODERS, build_network, fresh_encoder, trained_encoder
+from textseg.engine.ready import ready_manifest, sha256_of
 from textseg.errors import WeightsMissing
 from textseg.registry import ModelSpec
 from textseg.text.encoder import TextEncoder
@@ -40,16 +40,6 @@ def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
     partial = path.with_suffix(".json.partial")
     partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     partial.replace(path.with_suffix(".json"))
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of the weights at `path`. Raises WeightsMissing when it is absent or damaged."""
-    try:
-        manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        float(manifest["threshold"])
-        return manifest
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise WeightsMissing(f"The manifest {path.stem}.json is missing or damaged. Install textseg again.") from error
 
 
 def spoken_sides(manifest: dict[str, Any]) -> str | None:
@@ -92,18 +82,21 @@ def text_encoder_told(
 
 
 def load_network(spec: ModelSpec, path: Path | None = None, pretrained: Path | None = None) -> nn.Module:
-    """The network with its stored weights, float32, in evaluation mode, on the CPU.
+    """The network of `load_stored`, without the manifest."""
+    return load_stored(spec, path, pretrained)[0]
+
+
+def load_stored(
+    spec: ModelSpec, path: Path | None = None, pretrained: Path | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network with its stored weights, float32, in evaluation mode, on the CPU; and the manifest.
 
     path: another weights file than the shipped one. pretrained: folder of pretrained text encoders. Raises
     WeightsMissing when the file is absent, is not the one that its manifest describes, does not fit the network, or was
-    trained with another text encoder.
+    trained with other settings or another text encoder.
     """
+    manifest = ready_manifest(spec, path, pretrained)
     path = path or spec.weights_path
-    if not path.is_file():
-        raise WeightsMissing(f"There is no weights file {path.name}. Train it: textseg train {spec.name}.")
-    manifest = read_manifest(path)
-    if manifest.get("sha256") != sha256_of(path):
-        raise WeightsMissing(f"{path.name} is not the file that its manifest describes (sha-256). Install it again.")
     told = manifest.get("text_encoder") or {}
     network = build_network(spec, _stored_encoder(spec, told, pretrained))
     try:
@@ -113,7 +106,7 @@ def load_network(spec: ModelSpec, path: Path | None = None, pretrained: Path | N
     encoder = network.text_encoder
     if encoder is not None and (encoder.identity(), encoder.length) != (told.get("sha256"), told.get("length", LENGTH)):
         raise WeightsMissing(_other_encoder(spec, path))
-    return network.eval()
+    return network.eval(), manifest
 
 
 def _stored_encoder(spec: ModelSpec, told: dict[str, Any], pretrained: Path | None) -> TextEncoder | None:
@@ -130,12 +123,6 @@ def _other_encoder(spec: ModelSpec, path: Path) -> str:
             f"(textseg fetch {spec.text_encoder}), or name the folder that it was trained with (--pretrained)."
         )
     return f"{path.name} was trained with other words than this version of textseg has. Train or install it again."
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _wide(value: torch.Tensor) -> torch.dtype:

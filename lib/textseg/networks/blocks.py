@@ -20,15 +20,14 @@ class TimmEncoder(nn.Module):
     The picture, B x 3 x S x S in 0..1, is standardised by its own mean and standard deviation, so that windowing does
     not matter. The last of timm's feature maps, as many as there are widths (five: strides 2, 4, 8, 16, 32), are
     brought to the widths asked for by a 1x1 convolution, batch norm and ReLU; where all have them already they stay.
+    stride: of the first of them.
     """
-
-    stride = 2
 
     def __init__(self, name: str, widths: tuple[int, ...]) -> None:
         super().__init__()
         last = range(-len(widths), 0)
         self.features = timm.create_model(name, features_only=True, pretrained=False, out_indices=last)
-        found = self.features.feature_info.channels()
+        found, self.stride = self.features.feature_info.channels(), self.features.feature_info.reduction()[0]
         self.lateral = nn.ModuleList(
             nn.Identity()
             if tuple(found) == tuple(widths)

@@ -13,9 +13,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from textseg import __version__
 from textseg.data.joined import CLASS_LABEL
 from textseg.data.store.clients import Client
-from textseg.engine.predictor import Predictor
 from textseg.errors import PictureNotFound, StoreError, UnknownModel
-from textseg.registry import served_models
 from textseg.server.batch import BatchRuns
 from textseg.server.caller import current_caller
 from textseg.server.conf import SETTINGS, is_on
@@ -23,6 +21,7 @@ from textseg.server.delivery import state_of
 from textseg.server.http_errors import told_to_the_client
 from textseg.server.infer import Job, Outcome, TextSegInfer
 from textseg.server.names import check_tag
+from textseg.server.served import served_predictors
 from textseg.server.sessions import SafeSessions
 from textseg.server.strategy import RandomStrategy
 from textseg.server.studies import Studies
@@ -61,12 +60,7 @@ class TextSegApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """One task per model served, loaded and warmed up before the first request."""
-        tasks = {}
-        for spec in served_models(self.conf.get("models")):
-            predictor = Predictor.load(spec)
-            predictor.warm_up()
-            tasks[spec.name] = TextSegInfer(predictor)
-        return tasks
+        return {predictor.spec.name: TextSegInfer(predictor) for predictor in served_predictors(self.conf)}
 
     def init_strategies(self) -> dict[str, Strategy]:
         """What Next Sample offers."""

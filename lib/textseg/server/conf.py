@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-SETTINGS = ("models", "allow_remote", "server_mode")
+SETTINGS = ("models", "weights", "pretrained", "allow_remote", "server_mode")
 ON, OFF = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 logger = logging.getLogger(__name__)
 

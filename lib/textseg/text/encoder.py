@@ -67,7 +67,8 @@ class TextEncoder(nn.Module):
 class FrozenEncoder(TextEncoder):
     """An encoder that came trained: always in evaluation mode, one object in all copies of its network.
 
-    Nothing of it is stored with a network or loaded with one: whoever stores the network stores its identity.
+    Nothing of it is stored with a network or loaded with one: whoever stores the network stores its identity. Weights
+    of a text encoder among those that a network loads are an error (RuntimeError), and leave this one as it is.
     """
 
     frozen = True
@@ -87,8 +88,18 @@ class FrozenEncoder(TextEncoder):
         """Nothing."""
         return {} if destination is None else destination
 
+    def load_state_dict(self, *_: object, **__: object) -> None:
+        """Raises RuntimeError."""
+        raise RuntimeError(f"A frozen text encoder loads no weights: make a new {type(self).__name__}.")
+
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *rest: Any) -> None:
-        self._prefix = prefix
+        """torch's step for one module; what is taken from `state_dict` here does not get to the modules below it."""
+        self._prefix, errors = prefix, rest[-1]
+        foreign = [key for key in state_dict if key.startswith(prefix)]
+        for key in foreign:
+            del state_dict[key]
+        if foreign:
+            errors.append(f"{foreign[0]}: the text encoder is frozen, weights of a network hold nothing of it.")
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _not_missed(self, keys: Any) -> None:
