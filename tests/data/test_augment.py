@@ -127,6 +127,20 @@ def test_words_can_be_dropped_and_the_mask_stays():
     assert np.array_equal(after.mask, before.mask)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_healthy_lung_asked_for_has_nothing_to_mark(side):
+    before = drawn({side: ("lower",)})
+    after = augmented(before, replace(STILL, healthy=1.0))
+    assert named_sides(after.finding) == {"left", "right"} - {side} and not after.mask.any()
+    assert np.array_equal(after.image, before.image) and before.mask.any()
+
+
+@pytest.mark.parametrize("finding", [None, Finding(), drawn(BOTH).finding])
+def test_only_one_sided_samples_are_asked_for_the_healthy_lung(finding):
+    before = replace(drawn(BOTH), finding=finding)
+    assert np.array_equal(augmented(before, replace(STILL, healthy=1.0)).mask, before.mask)
+
+
 def test_coarse_words_leave_out_zones_or_count_and_never_the_side():
     before = drawn({"left": ("lower",)})
     findings = {augmented(before, replace(STILL, coarse=1.0), seed).finding for seed in range(24)}

@@ -61,7 +61,10 @@ def test_training_gives_weights_with_a_manifest_that_predict_takes(
     assert manifest["licence"] == "CC0" and manifest["input_size"] == 224
     weights, mask = output / "c2fvl-compact.safetensors", tmp_path / "mask.nii.gz"
     picture = str(drawn / "images" / "phantom_a.png")
-    assert main(["predict", picture, "--weights", str(weights), "-o", str(mask), "--json"]) == 0
+    assert (
+        main(["predict", picture, "--model", "c2fvl-compact", "--weights", str(weights), "-o", str(mask), "--json"])
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["mask"] == str(mask)
     assert mask.is_file()
 

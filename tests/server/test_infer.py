@@ -11,6 +11,7 @@ from monailabel.client.client import MONAILabelClientException
 
 from harness import Server, assert_same_grid, three_dimensional
 from textseg.data.sample_studies import MASKS
+from textseg.registry import DEFAULT_MODEL
 
 LEFT = "Unilateral pulmonary infection, one infected area, lower left lung"
 RIGHT = "Unilateral pulmonary infection, one infected area, lower right lung"
@@ -69,7 +70,7 @@ def test_the_reply_says_what_was_done(server: Server, tmp_path: Path) -> None:
     assert reply["finding"]["left"] == ["lower"]
     assert reply["finding"]["schema"] == 1
     assert reply["canonical"] == LEFT + "."
-    assert (reply["model_name"], reply["model_version"], reply["api"]) == ("c2fvl-compact", "v0000", 1)
+    assert (reply["model_name"], reply["model_version"], reply["api"]) == (DEFAULT_MODEL, "v0000", 1)
     assert reply["warnings"] == []
     assert reply["request_id"]
     assert {"read", "preprocess", "network", "write", "total"} <= set(reply["latencies"])
@@ -110,7 +111,7 @@ def more_studies(server: Server) -> None:
 
 
 def test_options_echoed_as_lists_and_nulls_arrive_resolved(server: Server, tmp_path: Path, more_studies: None) -> None:
-    config = server.client(tmp_path).info()["models"]["c2fvl-compact"]["config"]
+    config = server.client(tmp_path).info()["models"][DEFAULT_MODEL]["config"]
     assert next(iter(config)) == "prompt"
     assert config["preset"][0] == ""
     _, echoed = server.infer(tmp_path, "listed", **config)
@@ -148,7 +149,7 @@ def test_quotes_commas_and_cjk_come_back_unharmed(server: Server, tmp_path: Path
 def test_a_session_picture_is_segmented(server: Server, tmp_path: Path) -> None:
     client = server.client(tmp_path)
     session = client.create_session(str(server.studies / "xray_alpha.png"))["session_id"]
-    file, reply = client.infer("c2fvl-compact", "whatever", {"prompt": LEFT}, session_id=session)
+    file, reply = client.infer(DEFAULT_MODEL, "whatever", {"prompt": LEFT}, session_id=session)
     assert share_on_patients_left(sitk.ReadImage(file)) >= 0.8
     assert reply["prompt_source"] == "typed"
 

@@ -12,6 +12,7 @@ from harness import Server
 from slicer import Slicer
 from textseg.data.sample_studies import write_sample_studies
 from textseg.data.store.store import Store
+from textseg.registry import DEFAULT_MODEL
 
 LEFT = "Unilateral pulmonary infection, one infected area, lower left lung"
 RIGHT = "RLL consolidation"
@@ -131,6 +132,6 @@ def test_a_segment_that_a_person_names_is_its_own_prompt(slicer: Slicer) -> None
 def test_a_text_of_a_session_is_not_the_next_pictures_either(slicer: Slicer, own: Server) -> None:
     session = slicer.client.create_session(str(own.studies / "kilo.nii.gz"))["session_id"]
     slicer.type(LEFT)
-    slicer.client.infer("c2fvl-compact", "", dict(slicer.options), session_id=session)
+    slicer.client.infer(DEFAULT_MODEL, "", dict(slicer.options), session_id=session)
     slicer.next_sample()
     assert slicer.reply["prompt_source"] != "typed"

@@ -13,12 +13,15 @@ from harness import Server
 from realm_server import PASSWORD, USER, RealmServer, new_key, realm_serving
 from textseg.data.sample_studies import write_sample_studies
 from textseg.data.store.store import Store
+from textseg.registry import DEFAULT_MODEL
 
 PROMPT = "Unilateral pulmonary infection, one infected area, lower left lung"
 ELSEWHERE = {"X-Forwarded-For": "10.0.0.5"}  # as a reverse proxy on this machine tells it
 
 
-@pytest.mark.parametrize("path", ["model/c2fvl-compact", "scoring/", "docs", "static/favicon.ico", "infer/wsi/x", "x"])
+@pytest.mark.parametrize(
+    "path", [f"model/{DEFAULT_MODEL}", "scoring/", "docs", "static/favicon.ico", "infer/wsi/x", "x"]
+)
 def test_what_is_not_on_the_list_is_not_there(server: Server, path: str) -> None:
     answer = requests.get(f"{server.url}/{path}")
     assert answer.status_code in (404, 405)
@@ -39,7 +42,7 @@ def test_another_web_pages_requests_are_refused(server: Server, method: str) -> 
 
 def test_prompts_are_not_in_the_log_and_every_line_has_its_request(server: Server, tmp_path: Path) -> None:
     _, reply = server.infer(tmp_path, "xray_alpha", prompt=PROMPT)
-    mask, _ = server.client(tmp_path).infer("c2fvl-compact", "xray_alpha", {"prompt": PROMPT})
+    mask, _ = server.client(tmp_path).infer(DEFAULT_MODEL, "xray_alpha", {"prompt": PROMPT})
     names = [{"name": "lower left pneumonia", "idx": 1}]
     server.client(tmp_path).save_label("xray_alpha", mask, params={"label_info": names})
     refused = server.post("xray_alpha", json.dumps({"prompt": "fractured clavicle in Mr Confidential"}))
@@ -72,11 +75,11 @@ def test_with_the_login_on_a_valid_token_opens_and_nothing_else_does(
         assert requests.get(f"{own.url}/info/", headers={"Authorization": f"Bearer {token}"}).status_code == 401
     client.update_auth(client.auth_token(USER, PASSWORD))
     assert client.info()["models"]
-    _, reply = client.infer("c2fvl-compact", "xray_alpha", {"prompt": PROMPT})
+    _, reply = client.infer(DEFAULT_MODEL, "xray_alpha", {"prompt": PROMPT})
     assert reply["prompt"] == PROMPT
     assert Store(studies).history("xray_alpha").last.user == USER
     elsewhere = requests.get(f"{own.url}/info/", headers={**ELSEWHERE, "Authorization": f"Bearer {realm.token()}"})
     assert elsewhere.status_code == 200
-    for path in ("reload", "train/c2fvl-compact"):
+    for path in ("reload", f"train/{DEFAULT_MODEL}"):
         refused = requests.post(f"{own.url}/{path}", headers={"Authorization": f"Bearer {realm.token()}"}, json={})
         assert refused.status_code == 403 and "monailabel-admin" in refused.json()["detail"]

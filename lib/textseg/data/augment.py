@@ -44,7 +44,8 @@ class Sample:
 class AugmentSettings:
     """Probabilities and ranges. flip: left-right, with the words' sides swapped. no_text: words dropped.
 
-    partial: a two-sided sample asked for one side only, the mask cut at the middle of the picture. coarse: zones or
+    partial: a two-sided sample asked for one side only, the mask cut at the middle of the picture. healthy: a one-sided
+    sample asked for the other side, where there is nothing: an empty mask. coarse: zones or
     count left out of the words. rotate in degrees, scale and shift as shares of the side length. zoom: one factor in
     0.95 to 1.2 for both axes, the size kept (Zhong et al., MICCAI 2023). blur: the whole picture, sigma 0.5 to 1 pixel.
     Of the kind `published` only turns, row_blur and photometric are done, see there.
@@ -60,6 +61,7 @@ class AugmentSettings:
     noise: float = 0.0
     no_text: float = 0.0
     partial: float = 0.0
+    healthy: float = 0.0
     coarse: float = 0.0
     zoom: float = 0.0
     blur: float = 0.0
@@ -124,6 +126,8 @@ class Augment(Randomizable):
             return sample
         if sample.finding.two_sided and self._happens(self.settings.partial):
             sample = one_side(sample, ("left", "right")[self.R.randint(2)], counted=self._happens(0.5))
+        elif one_sided(sample.finding) and self._happens(self.settings.healthy):
+            sample = healthy_side(sample)
         if self._happens(self.settings.coarse):
             sample = replace(sample, finding=self._coarser(sample.finding))
         return sample
@@ -175,6 +179,16 @@ def one_side(sample: Sample, side: str, counted: bool = False) -> Sample:
     mask[:, other_half(side, mask.shape[1])] = 0
     parts = ndimage.label(mask > 0, structure=np.ones((3, 3)))[1] if counted else 0
     return replace(sample, mask=mask, finding=sample.finding.only(side, count=parts or None), bilateral=None)
+
+
+def one_sided(finding: Finding) -> bool:
+    """Whether places in one lung alone are named."""
+    return bool(finding.left) is not bool(finding.right)
+
+
+def healthy_side(sample: Sample) -> Sample:
+    """A one-sided sample asked for the other side: the words change sides, the picture stays, the mask is empty."""
+    return replace(sample, mask=np.zeros_like(sample.mask), finding=sample.finding.mirrored(), bilateral=None)
 
 
 def asked_half(side: str, width: int) -> slice:
