@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from textseg import registry
+from textseg import model_spec
 from textseg.cli import main
 from textseg.data.dicom_files import write_ct_series
 from textseg.data.phantoms import draw_radiograph
@@ -97,7 +97,7 @@ def test_info_for_people_says_how_to_get_missing_weights(capsys):
 
 
 def test_info_does_not_call_ready_what_lacks_its_text_encoder(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(registry, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr(model_spec, "WEIGHTS_FOLDER", tmp_path)
     monkeypatch.setenv("TEXTSEG_PRETRAINED", str(tmp_path))
     (tmp_path / "tgcam.safetensors").write_bytes(b"weights")
     manifest = {"threshold": 0.5, "sha256": hashlib.sha256(b"weights").hexdigest()}
