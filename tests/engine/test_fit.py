@@ -85,9 +85,9 @@ def test_a_training_is_not_gone_on_with_as_another(drawn, output, capsys, furthe
 def test_a_training_is_not_gone_on_with_on_other_data_or_another_network(drawn, output, tmp_path, capsys):
     other = shutil.copytree(drawn, tmp_path / "other")
     table = (other / "prompts.csv").read_text()
-    (other / "prompts.csv").write_text(table.replace("phantom_a.png,", "phantom_a.png,No infection. ", 1))
+    (other / "prompts.csv").write_text(table.replace("upper", "middle", 1))
     assert main(training(other, output)) == 2
-    assert "with other options: training.sentences. " in capsys.readouterr().err
+    assert "with other options: training.sentences changed. " in capsys.readouterr().err
     assert main(training(drawn, output, "--random-encoders", model="tgcam-compact")) == 2
     assert "model c2fvl-compact, now tgcam-compact" in capsys.readouterr().err
 

@@ -73,7 +73,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 def _difference(key: str, before: object, now: object) -> str:
     short = max(len(str(before)), len(str(now))) <= SHORT
-    return f"{key} {before}, now {now}" if short else key
+    return f"{key} {before}, now {now}" if short else f"{key} changed"
 
 
 def _flat(told: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
