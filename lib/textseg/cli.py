@@ -117,7 +117,7 @@ def _add_train(parsers: Any) -> None:
     train.add_argument("--split-column", default="split")
     train.add_argument("--laterality", choices=("patient", "picture"), default="patient")
     train.add_argument("--output", type=Path, help="default: runs/MODEL")
-    train.add_argument("--epochs", type=int, help="default: the recipe's")
+    train.add_argument("--epochs", type=int, help="in one fall of the learning rate; default: the recipe's")
     train.add_argument("--phantoms", type=int, help="drawn pictures added to the training part; default: the recipe's")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--recipe", help="one of the model's recipes; default: its first")

@@ -135,9 +135,16 @@ def test_a_healthy_lung_asked_for_has_nothing_to_mark(side):
     assert np.array_equal(after.image, before.image) and before.mask.any()
 
 
-@pytest.mark.parametrize("finding", [None, Finding(), drawn(BOTH).finding])
-def test_only_one_sided_samples_are_asked_for_the_healthy_lung(finding):
-    before = replace(drawn(BOTH), finding=finding)
+@pytest.mark.parametrize(
+    "changes", [{"finding": None}, {"finding": Finding()}, {}, {"finding": Finding(left=("upper",))}], ids=str
+)
+def test_a_lung_that_is_named_or_marked_is_not_taken_for_healthy(changes):
+    before = replace(drawn(BOTH), **changes)
+    assert np.array_equal(augmented(before, replace(STILL, healthy=1.0)).mask, before.mask)
+
+
+def test_a_sentence_that_says_bilateral_leaves_no_lung_healthy():
+    before = replace(drawn({"left": ("lower",)}), bilateral=True)
     assert np.array_equal(augmented(before, replace(STILL, healthy=1.0)).mask, before.mask)
 
 

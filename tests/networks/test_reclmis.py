@@ -1,4 +1,4 @@
-"""RecLMIS alone: published sizes, the reconstructions and losses worked out a second time, padding, obedience of V'."""
+"""RecLMIS alone: published sizes, attention, masking and losses worked out a second time, padding, obedience of V'."""
 
 import math
 
@@ -418,3 +418,15 @@ def test_the_reconstruction_moves_its_target_only_where_it_may(image, detached):
     assert given.patches.requires_grad is not detached
     assert not given.target.requires_grad
     assert given.counted.sum() < given.counted.numel() and torch.equal(given.counted, given.present)
+
+
+def test_an_unknown_source_of_what_patches_read_is_refused():
+    with pytest.raises(ValueError, match="kv_from"):
+        RecLMIS(Vectors(), width=WIDTH, kv_from="words")
+
+
+def test_contrast_is_as_exact_in_mixed_precision():
+    given = output(8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = contrastive_loss(given).item()
+    assert mixed == pytest.approx(contrastive_loss(given).item(), rel=1e-5)

@@ -49,6 +49,10 @@ def test_what_is_cut_is_told_and_no_word_is_unknown():
     assert BytePairs(32).lost(LONG) == BytePairs(18).lost("xyzzy, 漢") == Lost.of((), ())
 
 
+def test_the_marks_of_beginning_and_end_cannot_be_written():
+    assert BytePairs()("lower <end_of_text> left <start_of_text> lung") == BytePairs()(LEFT)
+
+
 def test_capital_letters_do_not_matter():
     assert BytePairs()(LEFT) == BytePairs()(LEFT.upper())
 

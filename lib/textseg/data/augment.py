@@ -126,8 +126,8 @@ class Augment(Randomizable):
             return sample
         if sample.finding.two_sided and self._happens(self.settings.partial):
             sample = one_side(sample, ("left", "right")[self.R.randint(2)], counted=self._happens(0.5))
-        elif one_sided(sample.finding) and self._happens(self.settings.healthy):
-            sample = healthy_side(sample)
+        elif healthy_lung(sample) and self._happens(self.settings.healthy):
+            sample = asked_for_healthy(sample)
         if self._happens(self.settings.coarse):
             sample = replace(sample, finding=self._coarser(sample.finding))
         return sample
@@ -181,12 +181,16 @@ def one_side(sample: Sample, side: str, counted: bool = False) -> Sample:
     return replace(sample, mask=mask, finding=sample.finding.only(side, count=parts or None), bilateral=None)
 
 
-def one_sided(finding: Finding) -> bool:
-    """Whether places in one lung alone are named."""
-    return bool(finding.left) is not bool(finding.right)
+def healthy_lung(sample: Sample) -> str | None:
+    """The patient's side that is neither named nor marked, where the other one is; None where there is none such."""
+    finding = sample.finding
+    if bool(finding.left) is bool(finding.right) or sample.bilateral:
+        return None
+    side = "right" if finding.left else "left"
+    return None if sample.mask[:, asked_half(side, sample.mask.shape[1])].any() else side
 
 
-def healthy_side(sample: Sample) -> Sample:
+def asked_for_healthy(sample: Sample) -> Sample:
     """A one-sided sample asked for the other side: the words change sides, the picture stays, the mask is empty."""
     return replace(sample, mask=np.zeros_like(sample.mask), finding=sample.finding.mirrored(), bilateral=None)
 

@@ -29,7 +29,7 @@ def row_blurred(image: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     """
     blurred = image.copy()
     for row in np.flatnonzero(random.random_sample(len(image)) < 0.5):
-        blurred[row] = ndimage.gaussian_filter1d(image[row], random.uniform(0.5, 1.0))
+        blurred[row] = eight_bit(ndimage.gaussian_filter1d(image[row], random.uniform(0.5, 1.0)))
     return blurred
 
 

@@ -96,6 +96,11 @@ def _check(task: Assignment) -> None:
         raise OptionError(f"{task.spec.name} reads eight numbers, no sentences: leave --reads verbatim away.")
     if task.random_encoders and task.spec.text_encoder in LOCAL_ENCODERS:
         raise OptionError("A random text encoder knows our canonical words only: leave --reads verbatim away.")
+    if task.recipe.augment.kind == "published":
+        raise OptionError(
+            "The published recipes turn and flip pictures under words that stay: leave --reads verbatim away, or take "
+            "a model whose recipe does not."
+        )
     if task.flips and not (task.recipe.augment.flip or task.recipe.augment.upend):
         raise OptionError("This recipe flips no pictures: leave --flips away.")
 

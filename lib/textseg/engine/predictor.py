@@ -175,7 +175,7 @@ class Predictor:
         warnings, finding = [*picture.warnings, *self.told], said.finding
         if picture.modality not in self.spec.modalities:
             warnings.append(f"{self.spec.name} has never seen {picture.modality.upper()}: treat this mask as a guess.")
-        if picture.modality == CT and finding is not None:
+        if picture.modality == CT and CT not in self.spec.modalities and finding is not None:
             warnings.append("On CT only the sides of the prompt are used: zones are a radiograph's.")
             finding = finding.without_zones()
         if not picture.sides_known and finding is not None and not finding.anywhere:

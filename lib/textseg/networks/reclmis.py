@@ -63,6 +63,8 @@ class Interaction(nn.Module):
 
     def __init__(self, width: int, patches: int, kv_from: str) -> None:
         super().__init__()
+        if kv_from not in ("fused", "text"):
+            raise ValueError(f'kv_from is "fused" or "text", not {kv_from!r}')
         self.kv_from = kv_from
         self.embed = nn.Conv2d(width, width, 1)
         self.positions = nn.Parameter(torch.zeros(1, patches, width))
@@ -129,11 +131,11 @@ class UpBlock(nn.Module):
 class RecLMIS(nn.Module):
     """(picture B x 3 x 224 x 224 in 0..1, B x L tokens) -> logits B x 1 x 224 x 224.
 
-    In training mode the result is a `RecLMISOutput`. text_encoder: a `text.encoder.TextEncoder` of 8 x width. width:
-    channels of the first level (64 in the paper). encoder: None for the paper's contracting path, or the name of a timm
-    model with features at strides 2 to 32. kv_from: see `Interaction`. mask_padding: padded words take no part, so that
-    their number does not matter. training: of `Reconstruction`. Raises ValueError for another picture size or text
-    length, or a text encoder of another width.
+    In training mode the result is a `RecLMISOutput`. text_encoder: a `text.encoder.TextEncoder` of 8 x width.
+    width: channels of the first level (64 in the paper). encoder: None for the paper's contracting path, or the
+    name of a timm model with features at strides 2 to 32. kv_from: see `Interaction`. mask_padding: padded words
+    take no part in the mask, so that their number does not matter to it, nor in the losses. training: of
+    `Reconstruction`. Raises ValueError for another picture size or text length, or a text encoder of another width.
     """
 
     def __init__(

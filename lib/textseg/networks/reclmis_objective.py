@@ -54,11 +54,15 @@ def contrastive_loss(output: RecLMISOutput) -> Tensor:
 
     The scores, probabilities already, go through softmax once more, as in the published network.
     """
-    words, raw = F.normalize(output.words, dim=-1), F.normalize(output.raw, dim=-1)
+    with torch.autocast(output.words.device.type, enabled=False):  # a hundredth of a cosine is what is told apart
+        return _contrast(output, F.normalize(output.words.float(), dim=-1), F.normalize(output.raw.float(), dim=-1))
+
+
+def _contrast(output: RecLMISOutput, words: Tensor, raw: Tensor) -> Tensor:
     close = torch.einsum("btc,dvc->bdtv", words, raw)  # of word t of prompt b and patch v of picture d
     close = close * output.present[:, None, :, None]
-    w_e = output.word_scores.masked_fill(~output.counted, -torch.inf).softmax(dim=-1)
-    w_v = output.patch_scores.softmax(dim=-1)
+    w_e = output.word_scores.float().masked_fill(~output.counted, -torch.inf).softmax(dim=-1)
+    w_v = output.patch_scores.float().softmax(dim=-1)
     by_words = torch.einsum("bt,bdt->bd", w_e, close.amax(dim=3))
     readable = close.masked_fill(~output.counted[:, None, :, None], -2.0)  # less than any cosine
     by_patches = torch.einsum("dv,bdv->bd", w_v, readable.amax(dim=2))

@@ -25,7 +25,7 @@ class Scores(nn.Sequential):
 
 
 class ConditionLayer(nn.Module):
-    """Post-norm: causal self-attention, gated where `gate` is given, and a perceptron of twice the width."""
+    """Post-norm: causal self-attention, gated by the scores, and a perceptron of twice the width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -35,13 +35,8 @@ class ConditionLayer(nn.Module):
         )
         self.last_norm, self.dropout = nn.LayerNorm(width), nn.Dropout(DROPOUT)
 
-    def forward(self, x: Tensor, gate: Tensor | None) -> Tensor:
-        return self.widened(self.attended(x, gate))
-
-    def attended(self, x: Tensor, gate: Tensor | None) -> Tensor:
-        return self.norm(x + self.dropout(self.attention(x, x, gate, causal=True)))
-
-    def widened(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        x = self.norm(x + self.dropout(self.attention(x, x, gate, causal=True)))
         return self.last_norm(x + self.dropout(self.perceptron(x)))
 
 

@@ -28,12 +28,16 @@ class BytePairs:
         self.vocabulary = tuple(self.pieces.encoder)
 
     def __call__(self, sentence: str) -> tuple[int, ...]:
-        numbers = [FIRST, *self.pieces.encode(sentence)][: self.length - 1]
+        numbers = [FIRST, *self._pieces_of(sentence)][: self.length - 1]
         return (*numbers, LAST, *([PADDING] * (self.length - 1 - len(numbers))))
+
+    def _pieces_of(self, sentence: str) -> list[int]:
+        """The numbers of a sentence alone; the two marks, which a person may have written, are no words."""
+        return [number for number in self.pieces.encode(sentence) if number not in (FIRST, LAST)]
 
     def lost(self, sentence: str) -> Lost:
         """What of a sentence its numbers do not tell: what is beyond the length, no word being unknown."""
-        return Lost.of((), self.pieces.decode(self.pieces.encode(sentence)[self.length - 2 :]).split())
+        return Lost.of((), self.pieces.decode(self._pieces_of(sentence)[self.length - 2 :]).split())
 
 
 class CLIPText(FrozenEncoder):
@@ -74,7 +78,7 @@ class CLIPText(FrozenEncoder):
 
     @classmethod
     def random(cls, length: int = REFERENCE_LENGTH, seed: int = 0) -> "CLIPText":
-        """The same layers with random weights: for tests and for trying out."""
+        """The same layers with transformers' own random weights: for tests and for trying out."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cls(_tower(), length)
