@@ -207,10 +207,7 @@ def test_published_blur_changes_some_rows_and_published_brightness_all_of_them()
     changed = np.any(row_blurred(before.image, random) != before.image, axis=1).mean()
     assert 0.3 < changed < 0.7
     levels = [photometric(before.image, np.random.RandomState(seed)) for seed in range(12)]
-    assert all(
-        image.min() >= 0 and image.max() <= 1 and np.allclose(image * 255, np.round(image * 255))
-        for image in levels[:1]
-    )
+    assert all(image.min() >= 0 and image.max() <= 1 for image in levels)
     shifts = [float((image - before.image).mean()) for image in levels]
     assert min(shifts) < -0.01 and max(shifts) > 0.01 and 0.0 in shifts
 
