@@ -132,6 +132,7 @@ def test_more_epochs_are_taken_where_they_leave_the_earlier_ones_as_they_were(tm
 def test_what_was_broken_off_before_its_first_checkpoint_may_become_another_training(tmp_path):
     for model in ("c2fvl", "tgcam"):
         begin(tmp_path / "checkpoints", {**told(), "model": model})
+        assert json.loads((tmp_path / "checkpoints" / "task.json").read_text())["model"] == model
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"schema": 1, "model": "c2fvl"}'])

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from textseg.engine.build import build_network
 from textseg.engine.predictor import Predictor
 from textseg.engine.ready import not_ready, read_manifest, sha256_of
-from textseg.engine.weights import load_network, save_weights, write_manifest
+from textseg.engine.weights import load_stored, save_weights, write_manifest
 from textseg.errors import WeightsMissing
 from textseg.registry import DEFAULT_MODEL, MODELS
 
@@ -43,7 +43,7 @@ def stored(network, tmp_path):
 
 
 def test_what_is_stored_comes_back_in_half_precision(network, stored):
-    before, after = network.state_dict(), load_network(SPEC, stored).state_dict()
+    before, after = network.state_dict(), load_stored(SPEC, stored)[0].state_dict()
     assert before.keys() == after.keys()
     for key, value in before.items():
         assert after[key].dtype == value.dtype
@@ -62,7 +62,7 @@ def test_whoever_may_read_the_manifest_may_read_the_weights(stored):
 
 def test_a_loaded_network_answers_like_the_stored_one(network, stored):
     picture, text = torch.rand(1, 3, 224, 224), torch.ones(1, 8)
-    loaded = load_network(SPEC, stored)
+    loaded = load_stored(SPEC, stored)[0]
     assert not loaded.training
     with torch.inference_mode():
         difference = (torch.sigmoid(loaded(picture, text)) - torch.sigmoid(network(picture, text))).abs().max()
@@ -87,7 +87,7 @@ def test_saving_over_older_weights_replaces_both_files(network, stored):
     changed = build_network(SPEC)
     save_weights(changed, stored, {**MANIFEST, "note": "second"})
     assert read_manifest(stored)["note"] == "second" and read_manifest(stored)["sha256"] != first
-    assert load_network(SPEC, stored)
+    assert load_stored(SPEC, stored)
 
 
 @pytest.mark.parametrize("place", [100, -1])
@@ -96,27 +96,27 @@ def test_a_changed_byte_is_found(stored, place):
     content[place] ^= 1
     stored.write_bytes(content)
     with pytest.raises(WeightsMissing, match=r"mine\.safetensors is not the file.*sha-256.*Install it again"):
-        load_network(SPEC, stored)
+        load_stored(SPEC, stored)
 
 
 def test_half_a_file_is_found(stored):
     stored.write_bytes(stored.read_bytes()[: stored.stat().st_size // 2])
     with pytest.raises(WeightsMissing, match=r"mine\.safetensors is not the file"):
-        load_network(SPEC, stored)
+        load_stored(SPEC, stored)
 
 
 @pytest.mark.parametrize("text", [None, "", "{ half a manif"])
 def test_a_missing_or_damaged_manifest_is_named(stored, text):
     manifest = stored.with_suffix(".json")
     manifest.unlink() if text is None else manifest.write_text(text)
-    for load in (lambda: load_network(SPEC, stored), lambda: Predictor.load(SPEC, stored)):
+    for load in (lambda: load_stored(SPEC, stored), lambda: Predictor.load(SPEC, stored)):
         with pytest.raises(WeightsMissing, match=r"manifest mine\.json is missing or damaged"):
             load()
 
 
 def test_missing_weights_say_how_to_train_them(tmp_path):
     with pytest.raises(WeightsMissing, match=r"no weights file .*gone\.safetensors.*textseg train c2fvl-compact"):
-        load_network(SPEC, tmp_path / "gone.safetensors")
+        load_stored(SPEC, tmp_path / "gone.safetensors")
 
 
 def test_missing_weights_are_told_before_a_missing_manifest(stored):
@@ -138,7 +138,7 @@ def test_missing_weights_are_told_before_a_missing_manifest(stored):
 def test_other_settings_than_the_models_are_named(stored, told, named):
     write_manifest(stored, {**read_manifest(stored), **told})
     with pytest.raises(WeightsMissing, match=rf"mine\.safetensors was trained with other settings.*: {named}\."):
-        load_network(SPEC, stored)
+        load_stored(SPEC, stored)
 
 
 def test_settings_that_are_told_as_the_model_has_them_are_taken(stored):
@@ -150,7 +150,7 @@ def test_settings_that_are_told_as_the_model_has_them_are_taken(stored):
 
 def test_another_networks_weights_are_refused(stored):
     with pytest.raises(WeightsMissing, match="does not fit the network c2fvl-compact"):
-        load_network(SMALLER, stored)
+        load_stored(SMALLER, stored)
 
 
 def test_a_file_of_another_kind_is_refused_even_with_its_hash(tmp_path):
@@ -158,7 +158,7 @@ def test_a_file_of_another_kind_is_refused_even_with_its_hash(tmp_path):
     path.write_bytes(b"these are no tensors" * 9)
     write_manifest(path, {**MANIFEST, "sha256": sha256_of(path)})
     with pytest.raises(WeightsMissing, match="does not fit the network"):
-        load_network(SPEC, path)
+        load_stored(SPEC, path)
 
 
 def test_a_missing_tensor_is_refused(stored):
@@ -167,7 +167,7 @@ def test_a_missing_tensor_is_refused(stored):
     save_file(tensors, stored)
     write_manifest(stored, {**MANIFEST, "sha256": sha256_of(stored)})
     with pytest.raises(WeightsMissing, match="does not fit the network"):
-        load_network(SPEC, stored)
+        load_stored(SPEC, stored)
 
 
 def test_the_default_model_is_shipped():
@@ -182,7 +182,7 @@ class TestShippedWeights:
         assert spec.weights_path.stat().st_size < 25_000_000
 
     def test_they_load_and_have_the_parameters_that_the_registry_names(self, spec):
-        network = load_network(spec)
+        network = load_stored(spec)[0]
         assert sum(weight.numel() for weight in network.parameters()) == spec.parameters
         assert all(torch.isfinite(value).all() for value in network.state_dict().values())
 

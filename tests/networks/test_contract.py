@@ -16,7 +16,7 @@ from textseg.engine.metrics import Overlap, summary
 from textseg.engine.recipe import recipe_of
 from textseg.engine.samples import batch_of, draw_samples
 from textseg.engine.texts import Said, TextReader
-from textseg.engine.weights import load_network, save_weights, text_encoder_told
+from textseg.engine.weights import load_stored, save_weights, text_encoder_told
 from textseg.errors import WeightsMissing
 from textseg.networks import objective_class
 from textseg.registry import MODELS, ModelSpec
@@ -209,7 +209,7 @@ class TestContract:
         path = tmp_path / "mine.safetensors"
         told = text_encoder_told(spec, network, verbatim=False, random=True)
         save_weights(network, path, {"threshold": 0.5, "text_encoder": told})
-        loaded = load_network(spec, path)
+        loaded = load_stored(spec, path)[0]
         assert not loaded.training
         before, after = network.state_dict(), loaded.state_dict()
         assert before.keys() == after.keys()
@@ -224,7 +224,7 @@ class TestContract:
         path = tmp_path / "mine.safetensors"
         save_weights(network, path, {"threshold": 0.5})
         with pytest.raises(WeightsMissing):
-            load_network(spec, path, pretrained=tmp_path)
+            load_stored(spec, path, pretrained=tmp_path)
 
 
 def smallest_size(network: nn.Module, spec: ModelSpec) -> int:

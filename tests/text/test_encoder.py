@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from textseg.engine.build import build_network, trained_encoder
-from textseg.engine.weights import load_network, save_weights, text_encoder_told
+from textseg.engine.weights import load_stored, save_weights, text_encoder_told
 from textseg.errors import WeightsMissing
 from textseg.registry import MODELS
 from textseg.text import encoder as encoders
@@ -416,7 +416,7 @@ def stored(spec, encoder: TextEncoder, folder: Path, random: bool = False) -> Pa
 
 def test_a_network_comes_back_with_the_encoder_of_its_folder(folder, tmp_path):
     encoder = trained_encoder(BY_BERT, tmp_path)
-    loaded = load_network(BY_BERT, stored(BY_BERT, encoder, tmp_path), pretrained=tmp_path)
+    loaded = load_stored(BY_BERT, stored(BY_BERT, encoder, tmp_path), pretrained=tmp_path)[0]
     assert loaded.text_encoder.identity() == encoder.identity()
 
 
@@ -434,20 +434,20 @@ def test_a_network_that_read_by_another_encoder_is_refused_with_what_to_do(folde
     with pytest.raises(
         WeightsMissing, match=r"mine\.safetensors.*another cxr-bert.*textseg fetch cxr-bert.*--pretrained"
     ):
-        load_network(BY_BERT, path, pretrained=tmp_path)
+        load_stored(BY_BERT, path, pretrained=tmp_path)
 
 
 def test_a_network_without_its_encoder_says_how_to_get_it(folder, tmp_path):
     path = stored(BY_BERT, trained_encoder(BY_BERT, tmp_path), tmp_path)
     with pytest.raises(WeightsMissing, match=r"cxr-bert.*textseg fetch cxr-bert.*--pretrained"):
-        load_network(BY_BERT, path, pretrained=tmp_path / "elsewhere")
+        load_stored(BY_BERT, path, pretrained=tmp_path / "elsewhere")
 
 
 def test_a_network_that_read_other_words_is_refused(tmp_path):
     words = (*SPECIAL, *reversed(TOKENS.words[len(SPECIAL) :]))
-    assert load_network(COMPACT, stored(COMPACT, CompactText(), tmp_path))
+    assert load_stored(COMPACT, stored(COMPACT, CompactText(), tmp_path))
     with pytest.raises(WeightsMissing, match=r"mine\.safetensors was trained with other words.*Train or install"):
-        load_network(COMPACT, stored(COMPACT, CompactText(words), tmp_path))
+        load_stored(COMPACT, stored(COMPACT, CompactText(words), tmp_path))
 
 
 # -- Frozen, and trained with the network --

@@ -14,9 +14,8 @@ from textseg.text.clip import CLIPText
 from textseg.text.compact import CompactText
 from textseg.text.encoder import CXRBert, TextEncoder
 
-LOCAL_ENCODERS: Mapping[str, type] = MappingProxyType(
-    {"cxr-bert": CXRBert, "clip": CLIPText}
-)  # from a folder or a fetch
+# Those that come from a folder or a fetch.
+LOCAL_ENCODERS: Mapping[str, type] = MappingProxyType({"cxr-bert": CXRBert, "clip": CLIPText})
 
 
 def build_network(spec: ModelSpec, text_encoder: TextEncoder | None = None) -> nn.Module:

@@ -81,11 +81,6 @@ def text_encoder_told(
     return {**told, "words": list(encoder.vocabulary)} if verbatim and not encoder.frozen else told
 
 
-def load_network(spec: ModelSpec, path: Path | None = None, pretrained: Path | None = None) -> nn.Module:
-    """The network of `load_stored`, without the manifest."""
-    return load_stored(spec, path, pretrained)[0]
-
-
 def load_stored(
     spec: ModelSpec, path: Path | None = None, pretrained: Path | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
