@@ -36,6 +36,7 @@ _RECLMIS_COMPACT = _COMPACT | {
     "epochs": 7,
     "rate": 1e-3,
     "clip": 25.0,
+    "loss": {"merge_equal": True},
     "augment": _COMPACT_AUGMENT | {"blur": 0.5, "no_text": 0.1, "partial": 0.3, "healthy": 0.15, "coarse": 0.1},
 }
 # TGCAM's two: learning rates of the paper, and of the work that it follows for all that it leaves open (Zhong et al.,
@@ -53,6 +54,7 @@ _TGCAM_PUBLISHED = {
 _RECLMIS_PUBLISHED = {
     "rate": 3e-4,
     "encoder_rate": 3e-4,
+    "mixed": False,
     "augment": {"kind": "published", "row_blur": 0.5, "photometric": True},
 }
 _RECLMIS_CLIP = {

@@ -49,7 +49,7 @@ def small_network(length: int = LENGTH, **switches: object) -> RecLMIS:
     torch.manual_seed(1)
     network = RecLMIS(Vectors(length), width=WIDTH, layers=1, **switches).eval()
     with torch.no_grad():
-        network.interaction.positions.normal_()
+        network.interaction.positions.table.normal_()
         for attention in (network.interaction.vision_to_text, network.interaction.text_to_vision):
             attention.query.weight.normal_()
             attention.key.weight.normal_()
@@ -101,7 +101,7 @@ def test_every_block_has_the_published_number_of_weights(published):
     assert [count(down) for down in published.encoder.downs] == [221_952, 886_272, 3_542_016, 4_721_664]
     assert [count(up) for up in published.decoder] == [3_474_975, 869_151, 217_503, 119_199]
     assert (count(published.head), count(published.text_conv)) == (65, 786_944)
-    assert (count(interaction.embed), interaction.positions.numel()) == (262_656, 100_352)
+    assert (count(interaction.embed), count(interaction.positions)) == (262_656, 100_352)
     assert count(interaction.vision_to_text) == count(interaction.text_to_vision) == 1_050_624
     assert count(interaction.text_head) + count(interaction.text_norm) == 787_968
     assert count(training.patch_scores) == count(training.word_scores) == 263_169
@@ -321,6 +321,7 @@ def output(batch: int = 3, patches: int = 6, length: int = 5, width: int = 8, **
         "word_scores": torch.rand(batch, length, generator=random).softmax(1),
     }
     given = {"logits": torch.zeros(batch, 1, 4, 4), "present": everything, "counted": everything}
+    given["tokens"] = torch.arange(batch * length).reshape(batch, length)
     return RecLMISOutput(**{**given, **tokens, **of_picture, **scores, **changed})
 
 
@@ -360,6 +361,22 @@ def test_a_padded_word_has_likeness_zero_where_padding_takes_part_and_none_where
         abs(contrastive_loss(with_padding) - contrastive_loss(output(present=present, counted=present, words=away)))
         > 1e-3
     )
+
+
+def test_pictures_of_an_equal_prompt_are_no_wrong_answers_where_equal_prompts_are_merged():
+    given = output(3)
+    twice = output(3, tokens=given.tokens[[0, 0, 1]])
+    assert contrastive_loss(twice).item() == contrastive_loss(given).item() == contrastive_loss(given, True).item()
+    logits = torch.stack([torch.stack([_likeness_of(twice, b, d) for d in range(3)]) for b in range(3)])
+    logits[0, 1] = logits[1, 0] = -torch.inf
+    expected = sum(F.cross_entropy(table, torch.arange(3)) for table in (logits, logits.T)) / 2
+    assert contrastive_loss(twice, True).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def _likeness_of(given: RecLMISOutput, prompt: int, picture: int) -> Tensor:
+    close = F.cosine_similarity(given.words[prompt][:, None], given.raw[picture][None], dim=-1)
+    words, patches = given.word_scores[prompt].softmax(0), given.patch_scores[picture].softmax(0)
+    return (words @ close.amax(dim=1) + patches @ close.amax(dim=0)) / 2 * 100
 
 
 def test_reconstructions_are_mean_squares():

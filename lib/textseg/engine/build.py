@@ -48,7 +48,7 @@ def starting_network(
     return network
 
 
-def objective_of(spec: ModelSpec, weights: Mapping[str, float]) -> nn.Module:
+def objective_of(spec: ModelSpec, weights: Mapping[str, float | bool]) -> nn.Module:
     """The objective of a model's network, its terms weighted by the recipe."""
     return objective_class(spec.network)(**weights)
 

@@ -21,7 +21,7 @@ class Recipe:
     of the running average of the weights, from the second epoch on, that is validated and kept; 0 for none.
     phantoms: drawn pictures added to the training part. loss: weights of the objective's terms. pretrained: start
     the encoder from ImageNet weights. patience: stop after so many epochs without a better validation Dice.
-    first_kept: earlier epochs are never kept as the best.
+    first_kept: earlier epochs are never kept as the best. mixed: half precision where a GPU computes.
     """
 
     epochs: int
@@ -40,7 +40,8 @@ class Recipe:
     pretrained: bool = False
     patience: int | None = None
     first_kept: int = 1
-    loss: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    mixed: bool = True
+    loss: Mapping[str, float | bool] = field(default_factory=lambda: MappingProxyType({}))
     augment: AugmentSettings = field(default_factory=AugmentSettings)
 
     def to_json(self) -> dict[str, Any]:

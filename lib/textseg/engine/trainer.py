@@ -156,7 +156,7 @@ def _trainer(
         loss_function=objective_of(spec, recipe.loss),
         prepare_batch=_prepare,
         decollate=False,
-        amp=device.startswith("cuda"),
+        amp=recipe.mixed and device.startswith("cuda"),
         optim_set_to_none=True,
     )
 

@@ -10,7 +10,6 @@ same, bit for bit, with it and without.
 
 import copy
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,19 +19,10 @@ from torch import Tensor, nn
 from textseg.networks.blocks import ConvBlock, TimmEncoder, fold_batch_norms, upsampled
 from textseg.networks.reclmis_attention import Attention
 from textseg.networks.reclmis_objective import RecLMISLoss, RecLMISOutput
-from textseg.networks.reclmis_training import DROPOUT, Reconstruction
+from textseg.networks.reclmis_training import DROPOUT, Prompt, Reconstruction
 
 IMAGE_SIZE = 224  # the table of patch positions is made for it
 PUBLISHED_WIDTH = 64
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What `encode_prompt` gives. words: E, B x L x C. target: the text encoder's own, c. present: where words are."""
-
-    words: Tensor
-    target: Tensor
-    present: Tensor
 
 
 class ContractingPath(nn.Module):
@@ -54,6 +44,17 @@ class ContractingPath(nn.Module):
         return maps
 
 
+class Positions(nn.Module):
+    """B x N x C patches plus a learned table of their places; zeros at first."""
+
+    def __init__(self, patches: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(1, patches, width))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return patches + self.table
+
+
 class Interaction(nn.Module):
     """Patches and words read each other.
 
@@ -67,7 +68,7 @@ class Interaction(nn.Module):
             raise ValueError(f'kv_from is "fused" or "text", not {kv_from!r}')
         self.kv_from = kv_from
         self.embed = nn.Conv2d(width, width, 1)
-        self.positions = nn.Parameter(torch.zeros(1, patches, width))
+        self.positions = Positions(patches, width)
         self.dropout = nn.Dropout(DROPOUT)
         self.vision_to_text = Attention(width, DROPOUT)
         self.text_to_vision = Attention(width, DROPOUT)
@@ -76,7 +77,7 @@ class Interaction(nn.Module):
 
     def patches(self, deep: Tensor) -> Tensor:
         """V, B x C x h x w -> P, B x hw x C. Knows no text."""
-        return self.dropout(self.embed(deep).flatten(2).transpose(1, 2) + self.positions)
+        return self.dropout(self.positions(self.embed(deep).flatten(2).transpose(1, 2)))
 
     def forward(self, patches: Tensor, words: Tensor, visible: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(P, E, B x L words that may be read) -> (V', B x hw x C; T, B x L x C, None where nothing needs it)."""
@@ -185,7 +186,7 @@ class RecLMIS(nn.Module):
         if self.mask_padding:
             vectors = vectors * present[:, :, None]
         words = self.text_conv(vectors.transpose(1, 2)).transpose(1, 2)
-        return Prompt(words, vectors.detach(), present)
+        return Prompt(words, vectors.detach(), present, text)
 
     def segment(self, features: list[Tensor], prompt: Prompt) -> Tensor | RecLMISOutput:
         """What `encode_image` and `encode_prompt` give to logits; in training mode all that the objective takes."""
@@ -199,7 +200,7 @@ class RecLMIS(nn.Module):
         if not self.training:
             return logits
         raw, interest = deep.flatten(2).transpose(1, 2), self.interaction.interest(fused)
-        return self.reconstruction(logits, raw, read, interest, prompt.words, prompt.target, prompt.present)
+        return self.reconstruction(logits, raw, read, interest, prompt)
 
     def _at_full_size(self, logits: Tensor) -> Tensor:
         if self.encoder.stride == 1:

@@ -34,6 +34,7 @@ class Attention(nn.Module):
         return self._joined(F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout))
 
     def _heads(self, read: Tensor, given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, B x heads x tokens x C / heads."""
         projected = (self.query(read), self.key(given), self.value(given))
         return tuple(tokens.unflatten(2, (HEADS, -1)).transpose(1, 2) for tokens in projected)
 
@@ -51,7 +52,7 @@ class GatedAttention(Attention):
     def forward(self, read: Tensor, given: Tensor, gate: Tensor | None = None, causal: bool = False) -> Tensor:
         """gate: B x M, one number per key, 0 or more; none when None. causal: a query reads no later key."""
         query, key, value = self._heads(read, given)
-        scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)  # scaled first: half precision holds it
         if causal:
             later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
             scores = scores.masked_fill(later, -torch.inf)

@@ -4,6 +4,8 @@ Huang et al., IEEE TMI 2025, equations 3, 4 and 7 to 10. Where print and publish
 followed.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,20 @@ from textseg.networks.reclmis_attention import GatedAttention
 from textseg.networks.reclmis_objective import RecLMISOutput
 
 DROPOUT = 0.1
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt before it meets a picture.
+
+    words: E, B x L x C. target: the text encoder's own vectors, c, B x L x C. present: B x L booleans, where words
+    are. tokens: B x L, as the text encoder reads them.
+    """
+
+    words: Tensor
+    target: Tensor
+    present: Tensor
+    tokens: Tensor
 
 
 class Scores(nn.Sequential):
@@ -106,26 +122,34 @@ class Reconstruction(nn.Module):
         raw: Tensor,
         patches: Tensor,
         interest: Tensor,
-        words: Tensor,
-        target: Tensor,
-        present: Tensor,
+        prompt: Prompt,
+        hidden: Tensor | None = None,
+        hidden_words: Tensor | None = None,
     ) -> RecLMISOutput:
-        """raw: V, patches: V', B x N x C. interest: E', words: E, target: c, B x L x C. present: B x L booleans."""
+        """raw: V, patches: V', B x N x C. interest: E', B x L x C.
+
+        hidden, hidden_words: B x N and B x L booleans, the positions that are set to zero; drawn by the scores when
+        None.
+        """
+        words, present = prompt.words, prompt.present
         w_v = self.patch_scores(self.dropout(patches))
         w_e = self.word_scores(self.dropout(interest), present)
-        hidden = drawn(w_v.detach(), torch.ones_like(w_v, dtype=torch.bool), self.mask_patches)
-        hidden_words = drawn(w_e.detach(), present, self.mask_words)
+        if hidden is None:
+            hidden = drawn(w_v.detach(), torch.ones_like(w_v, dtype=torch.bool), self.mask_patches)
+        if hidden_words is None:
+            hidden_words = drawn(w_e.detach(), present, self.mask_words)
         return RecLMISOutput(
             logits=logits,
             patches=patches.detach() if self.rec_detach else patches,
             rebuilt_patches=self.to_patches(without(raw, hidden), words, w_e),
-            target=target,
+            target=prompt.target,
             rebuilt_words=self.to_words(without(words, hidden_words), raw, w_v),
             raw=raw,
             words=words,
             patch_scores=w_v,
             word_scores=w_e,
             present=present,
+            tokens=prompt.tokens,
             counted=present if self.mask_padding else torch.ones_like(present),
         )
 
