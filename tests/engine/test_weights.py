@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from textseg.engine.build import build_network
 from textseg.engine.predictor import Predictor
 from textseg.engine.ready import not_ready, read_manifest, sha256_of
-from textseg.engine.weights import load_stored, save_weights, write_manifest
+from textseg.engine.weights import load_stored, save_weights, take_encoder, write_manifest
 from textseg.errors import WeightsMissing
 from textseg.registry import DEFAULT_MODEL, MODELS
 
@@ -204,3 +204,18 @@ class TestShippedWeights:
         with safe_open(spec.weights_path, "pt") as file:
             kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
         assert kinds <= {"F16", "I64"}
+
+
+def test_an_image_encoder_can_be_that_of_another_models_shipped_weights():
+    given = build_network(MODELS["reclmis-compact"])
+    told = take_encoder(given, SPEC)
+    shipped = load_stored(SPEC)[0].encoder.features.state_dict()
+    assert all(torch.equal(value, shipped[key]) for key, value in given.encoder.features.state_dict().items())
+    assert told.startswith("image encoder of c2fvl-compact v0000, sha-256 ")
+
+
+def test_another_image_encoder_and_one_without_weights_are_refused():
+    with pytest.raises(WeightsMissing, match="another one than this model has"):
+        take_encoder(build_network(MODELS["reclmis"]), SPEC)
+    with pytest.raises(WeightsMissing, match="no weights here"):
+        take_encoder(build_network(MODELS["reclmis-compact"]), MODELS["c2fvl"])

@@ -1,11 +1,13 @@
 """`textseg train`: data set -> samples -> trainer -> weights with a manifest, scored as stored."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from monai.utils import set_determinism
+from torch import nn
 
 from textseg.data.records import Record, data_folder, read_records
 from textseg.engine.begun import begin, encoder_told, rows_told
@@ -21,11 +23,12 @@ from textseg.engine.weights import (
     SHIPPED_VERSION,
     VERBATIM,
     save_weights,
+    take_encoder,
     text_encoder_told,
     write_manifest,
 )
 from textseg.errors import OptionError
-from textseg.registry import ModelSpec
+from textseg.registry import ModelSpec, model_spec
 from textseg.text.encoder import TextEncoder
 from textseg.text.tokens import collected_words
 
@@ -73,7 +76,7 @@ def fit(task: Assignment) -> Path:
         validation = _records(task, folder, "valid")
         set_determinism(task.seed)
         words = collected_words(record.words for record in training) if task.verbatim else None
-        network = starting_network(spec, task.recipe.pretrained, task.pretrained, task.random_encoders, words)
+        network, started_from = _start(task, words)
         checkpoints = task.output / "checkpoints"
         begin(checkpoints, _told(task, network.text_encoder, training, validation))
         samples = load_samples(training, size) + draw_samples(task.recipe.phantoms, task.seed, size)
@@ -82,7 +85,7 @@ def fit(task: Assignment) -> Path:
             spec, network, task.recipe, samples, choosing, checkpoints, task.seed, task.device, verbatim=task.verbatim
         )
         path = task.output / f"{spec.name}.safetensors"
-        save_weights(trained.network, path, _manifest(task, len(training), trained))
+        save_weights(trained.network, path, _manifest(task, len(training), trained, started_from))
         _add_validation(task, path, validation)
     return path
 
@@ -111,6 +114,18 @@ def _own_words(recipe: Recipe, flips: bool) -> Recipe:
     return replace(recipe, phantoms=0, augment=augment)
 
 
+def _start(task: Assignment, words: Sequence[str] | None) -> tuple[nn.Module, str]:
+    """The network that the training starts from, and what the manifest says of that."""
+    spec, recipe = task.spec, task.recipe
+    from_imagenet = recipe.pretrained and not recipe.encoder_from
+    network = starting_network(spec, from_imagenet, task.pretrained, task.random_encoders, words)
+    if task.random_encoders:
+        return network, "random weights"
+    if recipe.encoder_from:
+        return network, take_encoder(network, model_spec(recipe.encoder_from))
+    return network, f"{spec.settings['encoder']}, ImageNet, Apache-2.0" if recipe.pretrained else "random weights"
+
+
 def _records(task: Assignment, folder: Path, split: str) -> list[Record]:
     spoken = task.laterality if task.verbatim else None
     return read_records(folder, split, task.split_column, task.laterality, spoken)
@@ -136,10 +151,9 @@ def _told(
     }
 
 
-def _manifest(task: Assignment, rows: int, trained: Trained) -> dict[str, Any]:
+def _manifest(task: Assignment, rows: int, trained: Trained, started_from: str) -> dict[str, Any]:
     spec, recipe, data = task.spec, task.recipe, task.data
     random = task.random_encoders and spec.text_encoder in LOCAL_ENCODERS
-    from_pretrained = recipe.pretrained and not task.random_encoders
     return {
         "name": spec.name,
         "version": SHIPPED_VERSION,
@@ -153,7 +167,7 @@ def _manifest(task: Assignment, rows: int, trained: Trained) -> dict[str, Any]:
             "rows": rows,
             "phantoms": recipe.phantoms,
         },
-        "started_from": f"{spec.settings['encoder']}, ImageNet, Apache-2.0" if from_pretrained else "random weights",
+        "started_from": started_from,
         "recipe": recipe.to_json(),
         "seed": task.seed,
         "seconds": round(trained.seconds),

@@ -20,8 +20,9 @@ class Recipe:
     cosine to `floor` every 10 epochs) or "decay" (0.99 times as much each epoch, down to `floor`). average: decay
     of the running average of the weights, from the second epoch on, that is validated and kept; 0 for none.
     phantoms: drawn pictures added to the training part. loss: weights of the objective's terms. pretrained: start
-    the encoder from ImageNet weights. patience: stop after so many epochs without a better validation Dice.
-    first_kept: earlier epochs are never kept as the best. mixed: half precision where a GPU computes.
+    the encoder from ImageNet weights, or, encoder_from, from another model's shipped weights. patience: stop after so
+    many epochs without a better validation Dice. first_kept: earlier epochs are never kept as the best. mixed: half
+    precision where a GPU computes.
     """
 
     epochs: int
@@ -38,6 +39,7 @@ class Recipe:
     average: float = 0.0
     phantoms: int = 0
     pretrained: bool = False
+    encoder_from: str = ""
     patience: int | None = None
     first_kept: int = 1
     mixed: bool = True

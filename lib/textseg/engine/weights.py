@@ -104,6 +104,20 @@ def load_stored(
     return network.eval(), manifest
 
 
+def take_encoder(network: nn.Module, spec: ModelSpec) -> str:
+    """Fill a network's image encoder from that of another model's shipped weights; returns what a manifest says of it.
+
+    Raises WeightsMissing when there are none, or they are of another encoder.
+    """
+    other, manifest = load_stored(spec)
+    features = getattr(other.encoder, "features", None)
+    try:
+        network.encoder.features.load_state_dict(features.state_dict())
+    except (RuntimeError, AttributeError) as error:
+        raise WeightsMissing(f"The image encoder of {spec.name} is another one than this model has.") from error
+    return f"image encoder of {spec.name} {manifest['version']}, sha-256 {manifest['sha256']}; the rest random"
+
+
 def _stored_encoder(spec: ModelSpec, told: dict[str, Any], pretrained: Path | None) -> TextEncoder | None:
     """The text encoder of a manifest, before weights that are stored with the network are loaded into it."""
     if spec.text_encoder in LOCAL_ENCODERS and not told.get("random"):
