@@ -85,6 +85,13 @@ class UnknownModel(TextSegError):
     exit_code = 2
 
 
+class ModelNotServed(TextSegError):
+    """The model is known, but not served here, so that it cannot be retrained here."""
+
+    status = 409
+    exit_code = 2
+
+
 class WeightsMissing(TextSegError):
     """The model has no weights here, or they do not fit it."""
 

@@ -91,6 +91,7 @@ def _score(predictor: Predictor, record: Record, other: Record, scores: Scores, 
         row |= _one_side(record.finding, reference, predicted, scores)
     elif _one_sided(record):
         scores.one_sided.append(overlaps["mirrored"])
+        row["one_sided"] = True
     scores.rows.append(row)
 
 

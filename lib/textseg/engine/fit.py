@@ -10,6 +10,7 @@ from monai.utils import set_determinism
 from torch import nn
 
 from textseg.data.records import Record, data_folder, read_records
+from textseg.data.seen import SUFFIX, Seen
 from textseg.engine.begun import begin, encoder_told, rows_told
 from textseg.engine.build import LOCAL_ENCODERS, starting_network
 from textseg.engine.evaluate import evaluate
@@ -66,6 +67,8 @@ class Assignment:
 def fit(task: Assignment) -> Path:
     """Train on the rows marked train, choose on those marked valid; returns the weights file.
 
+    Beside it lie its manifest and hashes of all pictures that it has seen, see `data.seen`.
+
     Raises OptionError for a combination that cannot be, DataError for the data, WeightsMissing for what it starts from.
     """
     _check(task)
@@ -86,6 +89,7 @@ def fit(task: Assignment) -> Path:
         )
         path = task.output / f"{spec.name}.safetensors"
         save_weights(trained.network, path, _manifest(task, len(training), trained, started_from))
+        Seen.of([*training, *validation]).write(path.with_suffix(SUFFIX))
         _add_validation(task, path, validation)
     return path
 

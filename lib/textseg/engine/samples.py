@@ -16,8 +16,8 @@ from textseg.imaging.preprocess import mask_to_network, to_network
 
 
 def load_samples(records: list[Record], size: int) -> list[Sample]:
-    """Every record's first slice and mask at size x size, with what is said of it. Progress is shown on stderr."""
-    return [_load(record, size) for record in tqdm(records, desc="reading pictures", leave=False)]
+    """Every slice of every record with its mask at size x size, and what is said of it. Progress is shown on stderr."""
+    return [sample for record in tqdm(records, desc="reading pictures", leave=False) for sample in _load(record, size)]
 
 
 def draw_samples(count: int, seed: int, size: int) -> list[Sample]:
@@ -70,11 +70,13 @@ class EpochSampler(Sampler):
         return iter([(self.epoch, int(number)) for number in order])
 
 
-def _load(record: Record, size: int) -> Sample:
+def _load(record: Record, size: int) -> Iterator[Sample]:
     picture, masks = record.load()
-    image = (to_network(picture.part(0, 1), size)[0, 0] * 255).round().byte().numpy()
-    mask = mask_to_network(masks[:1], size)[0, 0].byte().numpy()
-    return Sample(image, mask, record.finding, record.bilateral, record.words)
+    for number in range(len(masks)):
+        part = slice(number, number + 1)
+        image = (to_network(picture.part(number, number + 1), size)[0, 0] * 255).round().byte().numpy()
+        mask = mask_to_network(masks[part], size)[0, 0].byte().numpy()
+        yield Sample(image, mask, record.finding, record.bilateral, record.words)
 
 
 def _unit(image: np.ndarray) -> np.ndarray:
