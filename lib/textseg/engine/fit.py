@@ -12,18 +12,11 @@ from textseg.engine.begun import begin, encoder_told, rows_told
 from textseg.engine.build import LOCAL_ENCODERS, starting_network
 from textseg.engine.evaluate import evaluate
 from textseg.engine.predictor import Predictor
-from textseg.engine.ready import read_manifest
+from textseg.engine.ready import SHIPPED_VERSION, read_manifest
 from textseg.engine.recipe import Recipe
 from textseg.engine.samples import draw_samples, load_samples
 from textseg.engine.trainer import Trained, denormals_as_zero, train
-from textseg.engine.weights import (
-    CANONICAL,
-    SHIPPED_VERSION,
-    VERBATIM,
-    save_weights,
-    text_encoder_told,
-    write_manifest,
-)
+from textseg.engine.weights import CANONICAL, VERBATIM, save_weights, text_encoder_told, write_manifest
 from textseg.errors import OptionError
 from textseg.registry import ModelSpec
 from textseg.text.encoder import TextEncoder
