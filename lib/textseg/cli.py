@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from textseg import __version__
-from textseg.commands import models, pictures, prompts
+from textseg.commands import models, pictures, prompts, versions
 from textseg.errors import TextSegError
 from textseg.registry import DEFAULT_MODEL, MODELS
 
@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(parsers)
     _add_evaluate(parsers)
     _add_train(parsers)
+    _add_versions(parsers)
     _add_fetch(parsers)
     _add_read(parsers)
     _add_cost(parsers)
@@ -139,6 +140,27 @@ def _add_train(parsers: Any) -> None:
     train.add_argument("--licence", help="the terms of the weights, for the manifest")
     train.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     train.set_defaults(run=models.train)
+
+
+def _add_versions(parsers: Any) -> None:
+    listed = parsers.add_parser(
+        "versions", help="list the versions that a server learnt, the gate's verdicts, what serves"
+    )
+    listed.add_argument("--json", action="store_true")
+    listed.add_argument("--keep", type=int, metavar="N", help="delete all but the newest N and the one that serves")
+    listed.set_defaults(run=versions.versions)
+    back = parsers.add_parser("rollback", help="let an earlier version serve, without a restart of the server")
+    back.add_argument(
+        "--to", metavar="VERSION", help="as v0003; v0000: what the server was started with; default: one back"
+    )
+    back.set_defaults(run=versions.rollback)
+    for command in (listed, back):
+        command.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+        command.add_argument(
+            "--app", type=Path, default=Path("apps/textseg"), help="folder that the server was started with"
+        )
+        command.add_argument("--weights", type=Path, metavar="FOLDER", help="as the server's --conf weights")
+        _add_pretrained(command)
 
 
 def _add_fetch(parsers: Any) -> None:

@@ -97,3 +97,10 @@ class WeightsMissing(TextSegError):
 
     status = 503
     exit_code = 3
+
+
+class VersionError(TextSegError):
+    """A version of a model cannot be published, or there is no such version to go back to."""
+
+    status = 409
+    exit_code = 2

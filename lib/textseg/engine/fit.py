@@ -15,13 +15,12 @@ from textseg.engine.begun import begin, encoder_told, rows_told
 from textseg.engine.build import LOCAL_ENCODERS, starting_network
 from textseg.engine.evaluate import evaluate
 from textseg.engine.predictor import Predictor
-from textseg.engine.ready import read_manifest
+from textseg.engine.ready import SHIPPED_VERSION, read_manifest
 from textseg.engine.recipe import Recipe
 from textseg.engine.samples import draw_samples, load_samples
 from textseg.engine.trainer import Trained, denormals_as_zero, train
 from textseg.engine.weights import (
     CANONICAL,
-    SHIPPED_VERSION,
     VERBATIM,
     save_weights,
     take_encoder,

@@ -60,7 +60,7 @@ class TextSegApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """One task per model served, loaded and warmed up before the first request."""
-        return {predictor.spec.name: TextSegInfer(predictor) for predictor in served_predictors(self.conf)}
+        return {each.spec.name: TextSegInfer(each) for each in served_predictors(self.conf, Path(self.app_dir))}
 
     def init_strategies(self) -> dict[str, Strategy]:
         """What Next Sample offers."""
