@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from textseg.data.seen import SUFFIX, Seen
 from textseg.data.store.durable import sync_folder
 from textseg.engine.weights import load_stored, save_weights
 from textseg.errors import VersionError, WeightsMissing
@@ -23,8 +24,9 @@ def write_candidate(
     manifest: dict[str, Any],
     report: dict[str, Any],
     pretrained: Path | None,
+    seen: Seen | None = None,
 ) -> None:
-    """Write the three files, the weights at `path`, so that they outlive a power cut; the weights can be served.
+    """Write the files, the weights at `path`, so that they outlive a power cut; the weights can be served.
 
     Raises VersionError when they cannot: they hold NaN, or do not fit the model; OSError.
     """
@@ -34,6 +36,8 @@ def write_candidate(
         load_stored(spec, path, pretrained)
     except WeightsMissing as error:
         raise VersionError(f"The new weights of {spec.name} are not published. {error}") from error
+    if seen is not None:
+        seen.write(path.with_suffix(SUFFIX))
     (path.parent / GATE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for file in path.parent.iterdir():
         with file.open("rb") as opened:

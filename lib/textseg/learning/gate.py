@@ -79,6 +79,12 @@ class Judgement:
     reasons: tuple[str, ...]
     figures: dict[str, Any]
 
+    def dice(self) -> dict[str, float]:
+        """The candidate's mean Dice per image on both sets, where it was scored on any picture."""
+        sets = {"hold-out": "holdout", "reference": "reference"}
+        scores = {name: self.figures["candidate"][key]["dice_image"] for name, key in sets.items()}
+        return {name: score for name, score in scores.items() if score is not None}
+
     def sentence(self, version: str) -> str:
         """What people read. version: the new one, or the one that goes on serving."""
         return f"{'published' if self.passed else 'kept'} {version}: {'; '.join(self.reasons)}"

@@ -5,10 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from textseg.data.store.durable import make_folder, read_json, to_json, write_whole
 from textseg.errors import StoreError
 
 FILE = "train_stats.json"
+TRAINING, DONE, FAILED, STOPPED = ("training", "done", "failed", "stopped")
 
 
 @dataclass(frozen=True)
@@ -16,8 +19,9 @@ class Progress:
     """State of the last training of a model, under the names that MONAI Label's clients read.
 
     epoch, total_epochs. total_time: h:mm:ss so far. best_metric: mean Dice per image of the model that serves when it
-    is over, of the one before while it runs; 0 where nothing was measured. state: training, judging, done or failed.
-    verdict: a sentence, when it is over. left_out: sentences about labels that were not trained on.
+    is over, of the one before while it runs; 0 where nothing was measured. state: training, done, failed or stopped.
+    verdict: a sentence, when it is over. told: how many labels there were; left_out: sentences about those that were
+    not trained on. started: ISO 8601. process: its number.
     """
 
     epoch: int = 0
@@ -29,6 +33,8 @@ class Progress:
     verdict: str = ""
     told: str = ""
     left_out: tuple[str, ...] = ()
+    started: str = ""
+    process: int = 0
 
 
 class ProgressFile:
@@ -49,6 +55,8 @@ class ProgressFile:
             told = read_json(self._path) or {}
         except (OSError, StoreError):
             return {}
+        if told.get("state") == TRAINING and not psutil.pid_exists(told.get("process") or 0):
+            told |= {"state": STOPPED, "verdict": "not trained: it was stopped before its end"}
         return {key: value for key, value in told.items() if key != "schema"}
 
     def clock(self) -> str:

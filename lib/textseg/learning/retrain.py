@@ -89,7 +89,7 @@ def retrain(task: Retraining, corrections: Corrections) -> Outcome:
     """
     with alone(task.runs):
         served = task.versions.served()
-        seen = Seen.read((served.path or task.spec.weights_path).with_suffix(SUFFIX))
+        seen = Seen.read((served.weights or task.spec.weights_path).with_suffix(SUFFIX))
         split = task.holdout.split(corrections.usable, seen)
         _check(split, corrections)
         logger.info("%s; %d held out", corrections.told(), len(split.held))
@@ -121,18 +121,19 @@ def _check(split: Split, corrections: Corrections) -> None:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained network, its stored weights, and what its training was."""
+    """A trained network, its stored weights, what its training was, and the pictures that it has seen."""
 
     network: nn.Module
     path: Path
     manifest: dict[str, Any]
+    seen: Seen
 
 
 def _candidate(task: Retraining, served: Served, split: Split, seen: Seen) -> tuple[Candidate, dict[str, int]]:
     """Trained from the version that serves, in a folder without leftovers of an earlier run."""
     folder = task.runs / "candidate"
     shutil.rmtree(folder, ignore_errors=True)
-    network, manifest = load_stored(task.spec, served.path, task.pretrained)
+    network, manifest = load_stored(task.spec, served.weights, task.pretrained)
     verbatim = (manifest.get("text_encoder") or {}).get("reads") == "verbatim"
     recipe = fine_tuning(task.recipe or recipe_of(task.spec), task.epochs, task.rate)
     recipe = replace(recipe, augment=replace(recipe.augment, flip=0.0, upend=0.0)) if verbatim else recipe
@@ -153,8 +154,8 @@ def _candidate(task: Retraining, served: Served, split: Split, seen: Seen) -> tu
     manifest = _manifest(manifest, served, recipe, trained.seconds, counts, task.seed)
     path = folder / f"{task.spec.name}.safetensors"
     save_weights(trained.network, path, manifest)
-    seen.joined(correction.pixels for correction in split.training).write(path.with_suffix(SUFFIX))
-    return Candidate(trained.network, path, manifest), counts
+    seen = seen.joined(correction.pixels for correction in split.training)
+    return Candidate(trained.network, path, manifest, seen), counts
 
 
 def fine_tuning(recipe: Recipe, epochs: int, rate: float) -> Recipe:
@@ -213,7 +214,7 @@ def _manifest(
 
 def _judged(task: Retraining, served: Served, candidate: Candidate, split: Split) -> Judgement:
     """The stored candidate beside the version that serves, on the same pictures."""
-    old = Predictor.load(task.spec, served.path, task.device, task.pretrained)
+    old = Predictor.load(task.spec, served.weights, task.device, task.pretrained)
     new = Predictor.load(task.spec, candidate.path, task.device, task.pretrained)
     held = [correction.record for correction in split.held]
     with reference_records(task.spec, task.own_reference, old.spoken) as reference:
@@ -225,15 +226,19 @@ def _settled(
     task: Retraining, served: Served, candidate: Candidate, judgement: Judgement, told: dict[str, Any]
 ) -> Outcome:
     """Published, or kept with the reason; the report of the gate is kept either way."""
-    report = {"gate": judgement.figures, **told}
+    report = {"gate": judgement.figures, "dice": judgement.dice(), **told}
     if judgement.passed and task.publish == GATE:
-        version = task.versions.publish(
-            candidate.network, candidate.manifest, {**report, "verdict": judgement.sentence}
-        )
-        return Outcome(judgement.sentence(version), version, report)
-    verdict = judgement.sentence(served.version)
-    if judgement.passed:
-        verdict = f"kept {served.version}: publishing is off; the candidate: {'; '.join(judgement.reasons)}"
-    task.versions.reject({**report, "verdict": verdict})
+        verdict = judgement.sentence(task.versions.next_version())
+        whole = {**report, "verdict": verdict}
+        version = task.versions.publish(candidate.network, candidate.manifest, whole, candidate.seen)
+    else:
+        verdict, version = _kept(served, judgement), ""
+        task.versions.reject({**report, "verdict": verdict})
     logger.info("%s", verdict)
-    return Outcome(verdict, "", report)
+    return Outcome(verdict, version, report)
+
+
+def _kept(served: Served, judgement: Judgement) -> str:
+    if not judgement.passed:
+        return judgement.sentence(served.version)
+    return f"kept {served.version}: publishing is off; the candidate would pass: {'; '.join(judgement.reasons)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from textseg.data.seen import Seen
 from textseg.data.store.durable import iso_time, told_of_failure
 from textseg.engine.ready import SHIPPED_VERSION
 from textseg.errors import VersionError, WeightsMissing
@@ -69,6 +70,11 @@ class Versions:
         self.spec, self.base, self.pretrained = spec, base, pretrained
         self._shelf, self._checks = Shelf(folder), Checks(spec, pretrained)
 
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self._shelf.folder
+
     def stat(self) -> Stat | None:
         """What changes when another version is to serve. Cheap: for every request."""
         return stat_of(self._shelf.pointer_path)
@@ -108,14 +114,23 @@ class Versions:
         """What the gate said of every candidate, the newest last."""
         return self._shelf.verdicts()
 
+    def next_version(self) -> str:
+        """What the next candidate will be called, unless another process has one before."""
+        return name_of(self._shelf.next_number())
+
     def publish(
-        self, network: "nn.Module | Mapping[str, Tensor]", manifest: dict[str, Any], report: dict[str, Any]
+        self,
+        network: "nn.Module | Mapping[str, Tensor]",
+        manifest: dict[str, Any],
+        report: dict[str, Any],
+        seen: Seen | None = None,
     ) -> str:
         """Store a network (or its state) as the next version and let it serve; returns the version.
 
         manifest: as of `engine.weights.save_weights`; version, time and the base's hash are added. report: the gate's,
-        JSON with a sentence under "verdict". Raises VersionError for weights that cannot be served, StoreError for a
-        disk that is full or not to be written: then the served version serves on.
+        JSON with a sentence under "verdict". seen: the pictures that it was trained on, to lie beside it. Raises
+        VersionError for weights that cannot be served, StoreError for a disk that is full or not to be written: then
+        the served version serves on.
         """
         from textseg.learning.candidate import write_candidate  # torch: only here
 
@@ -124,7 +139,7 @@ class Versions:
             name, folder = name_of(number), shelf.unfinished / name_of(number)
             whole = {"base": self._base_hash(), **manifest, "version": name, "published": iso_time()}
             path = folder / f"{self.spec.name}.safetensors"
-            write_candidate(path, self.spec, network, whole, report, self.pretrained)
+            write_candidate(path, self.spec, network, whole, report, self.pretrained, seen)
             shelf.keep_verdict(number, True, report)
             shelf.take_in(folder, number)
             shelf.point(number, PUBLISHED, shelf.pointer().withdrawn)

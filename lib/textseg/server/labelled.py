@@ -28,6 +28,12 @@ def labelled_by_people(studies: Studies, left_out: list[str]) -> Iterator[Labell
             left_out.append(f"{name}: {error}")
 
 
+def labelled_since(studies: Studies, time: str) -> list[str]:
+    """Pictures whose final label a person gave after a time, ISO 8601; all of them for an empty one."""
+    versions = ((name, studies.keeping.store.current_label(name, FINAL)) for name in studies.get_labeled_images())
+    return [name for name, version in versions if version and version.by == PERSON and version.time > time]
+
+
 def _labelled(studies: Studies, name: str, version: LabelVersion) -> Labelled:
     image = studies.picture_path(name)
     label = studies.keeping.store.label_path(name, FINAL, version)

@@ -4,8 +4,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +13,55 @@ import torch
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from textseg.engine.predictor import Predictor
+from textseg.data.store.durable import iso_time
 from textseg.engine.trainer import Epoch
-from textseg.errors import OptionError, TextSegError
-from textseg.learning.corrections import gather
+from textseg.errors import OptionError
+from textseg.learning.corrections import Corrections, gather
+from textseg.learning.current import CurrentPredictor
 from textseg.learning.holdout import HoldOut
-from textseg.learning.progress import Progress, ProgressFile
-from textseg.learning.retrain import GATE, NEVER, Retraining, alone, retrain
-from textseg.learning.versions import Versions
+from textseg.learning.progress import DONE, FAILED, TRAINING, Progress, ProgressFile
+from textseg.learning.retrain import GATE, NEVER, Retraining, TrainingRuns, retrain
+from textseg.server.conf import choice_of, path_of
 from textseg.server.labelled import labelled_by_people
 from textseg.server.studies import Studies
 from textseg.text.hints import shown
 
 EPOCHS, MOST_EPOCHS = 5, 1000
+PUBLISH = (GATE, NEVER)
 NICE = 10  # requests go first
 CHECK_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
-class TextSegTrain(TrainTask):
-    """Retraining of one served model. Its settings are those of the server, see `conf.SETTINGS`."""
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What the server's settings say of all trainings. reference, replay: folders or zips. publish: gate or never."""
 
-    def __init__(self, predictor: Predictor, versions: Versions, folder: Path, settings: Mapping[str, Any]) -> None:
-        super().__init__(f"Learns from the corrected masks; a gate keeps what would be worse. {predictor.spec.title}.")
-        self.spec, self.versions, self.spoken = predictor.spec, versions, predictor.spoken
-        self._settings, self._runs = dict(settings), folder / "runs"
-        self._progress = ProgressFile(folder)
+    reference: Path | None = None
+    replay: Path | None = None
+    publish: str = GATE
+
+
+def training_settings(conf: Mapping[str, str], studies: str) -> TrainingSettings:
+    """Raises OptionError for settings that cannot be, a reference set that submissions can reach among them."""
+    reference = path_of(conf, "reference")
+    if reference and reference.resolve().is_relative_to(Path(studies).resolve()):
+        raise OptionError(f"--conf reference {reference}: it lies in the studies, where labels are submitted. Move it.")
+    return TrainingSettings(reference, path_of(conf, "replay"), choice_of(conf, "publish", PUBLISH))
+
+
+class TextSegTrain(TrainTask):
+    """Retraining of one served model."""
+
+    def __init__(self, current: CurrentPredictor, settings: TrainingSettings) -> None:
+        super().__init__(f"Learns from corrected masks; a gate keeps back what would be worse. {current.spec.title}.")
+        self.current, self._settings = current, settings
+        self._progress = ProgressFile(current.versions.folder)
 
     def config(self) -> dict[str, Any]:
         """What a viewer lets its user set."""
-        publish = self._settings["publish"]
-        return {"max_epochs": EPOCHS, "publish": [publish, *({GATE, NEVER} - {publish})], "device": ["auto", "cpu"]}
+        choices = PUBLISH if self._settings.publish == GATE else (NEVER,)
+        return {"max_epochs": EPOCHS, "publish": list(choices)}
 
     def stats(self) -> dict[str, Any]:
         """How far the last training is, and what became of it."""
@@ -52,72 +70,83 @@ class TextSegTrain(TrainTask):
     def check(self, request: Mapping[str, Any]) -> None:
         """Raises OptionError for what `__call__` would not take."""
         _epochs(request)
-        _choice(request, "publish", (GATE, NEVER), self._settings["publish"])
-        _choice(request, "device", ("auto", "cpu", "cuda"), "auto")
+        self._publish(request)
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Retrain, in this process. Returns the stats. Raises TextSegError, which the stats tell as well."""
         self.check(request)
         if not isinstance(datastore, Studies):
             raise OptionError("Pictures of a DICOMweb archive cannot be learned from yet. Serve a folder of studies.")
-        _stay_behind()
-        before = Progress(total_epochs=_epochs(request), state="training", best_metric=self._last_metric())
+        before = Progress(
+            total_epochs=_epochs(request),
+            best_metric=self._last_metric(),
+            state=TRAINING,
+            started=iso_time(),
+            process=os.getpid(),
+        )
         try:
             return self._retrained(request, datastore, before)
-        except TextSegError as error:
-            self._progress.write(replace(before, state="failed", verdict=f"not trained: {error}"))
+        except TrainingRuns:
+            raise
+        except Exception as error:
+            self._tell(before, state=FAILED, verdict=f"not trained: {error}")
             raise
 
     def _retrained(self, request: Mapping[str, Any], studies: Studies, progress: Progress) -> dict[str, Any]:
-        with alone(self._runs):
-            self._progress.write(progress)
-            left_out: list[str] = []
-            corrections = gather(labelled_by_people(studies, left_out), self.spec.name, self.spoken)
-            corrections.left_out.extend(left_out)
-            progress = replace(progress, told=corrections.told(), left_out=tuple(corrections.left_out))
+        self._progress.write(progress)
+        corrections = self._gathered(studies)
+        progress = replace(progress, told=corrections.told(), left_out=tuple(corrections.left_out))
 
-            def after_epoch(epoch: Epoch) -> None:
-                told = replace(progress, epoch=epoch.number, loss=epoch.loss, total_time=self._progress.clock())
-                self._progress.write(told)
+        def after_epoch(epoch: Epoch) -> None:
+            self._tell(progress, epoch=epoch.number, loss=epoch.loss)
 
-            outcome = retrain(
-                Retraining(
-                    spec=self.spec,
-                    versions=self.versions,
-                    holdout=HoldOut(studies.keeping.store.layout.root),
-                    runs=self._runs,
-                    own_reference=self._settings["reference"],
-                    replay=self._settings["replay"],
-                    publish=_choice(request, "publish", (GATE, NEVER), self._settings["publish"]),
-                    epochs=_epochs(request),
-                    seed=int(time.time()),
-                    device=_device(request),
-                    pretrained=self._settings["pretrained"],
-                    after_epoch=after_epoch,
-                ),
-                corrections,
-            )
-        served = "candidate" if outcome.published else "served"
-        metric = outcome.report["gate"][served]["reference"]["dice_image"]
-        self._progress.write(
-            replace(
-                progress,
-                epoch=progress.total_epochs,
-                total_time=self._progress.clock(),
-                best_metric=round(metric, 4),
-                state="done",
-                verdict=outcome.verdict,
-            )
-        )
+        outcome = retrain(self._task(request, studies, after_epoch), corrections)
+        served = outcome.report["gate"]["candidate" if outcome.published else "served"]
+        dice = served["holdout"]["dice_image"] or served["reference"]["dice_image"]
+        self._tell(progress, epoch=progress.total_epochs, best_metric=dice, state=DONE, verdict=outcome.verdict)
         return self.stats()
+
+    def _gathered(self, studies: Studies) -> Corrections:
+        left_out: list[str] = []
+        predictor = self.current.get()
+        corrections = gather(labelled_by_people(studies, left_out), predictor.spec.name, predictor.spoken)
+        corrections.left_out.extend(left_out)
+        return corrections
+
+    def _task(self, request: Mapping[str, Any], studies: Studies, after_epoch: Callable[[Epoch], None]) -> Retraining:
+        versions, settings = self.current.versions, self._settings
+        return Retraining(
+            spec=versions.spec,
+            versions=versions,
+            holdout=HoldOut(studies.keeping.store.layout.root),
+            runs=versions.folder / "runs",
+            own_reference=settings.reference,
+            replay=settings.replay,
+            publish=self._publish(request),
+            epochs=_epochs(request),
+            seed=int(time.time()),
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            pretrained=versions.pretrained,
+            after_epoch=after_epoch,
+        )
+
+    def _tell(self, progress: Progress, **changed: Any) -> None:
+        self._progress.write(replace(progress, total_time=self._progress.clock(), **changed))
+
+    def _publish(self, request: Mapping[str, Any]) -> str:
+        value = request.get("publish", self._settings.publish)
+        value = value[0] if isinstance(value, list) and value else value  # a viewer that sends the choices as they are
+        if value not in PUBLISH:
+            raise OptionError(f"publish is one of {', '.join(PUBLISH)}, not {shown(value)}.")
+        return NEVER if self._settings.publish == NEVER else value
 
     def _last_metric(self) -> float:
         metric = self.stats().get("best_metric")
         return float(metric) if isinstance(metric, int | float) else 0.0
 
 
-def _stay_behind() -> None:
-    """A training leaves half of the cores to the server, gives way to it, and ends when the server does."""
+def stay_behind() -> None:
+    """For the process of a training: it leaves half of the cores to its server, gives way to it, and ends with it."""
     os.nice(NICE)
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     parent = os.getppid()
@@ -136,16 +165,3 @@ def _epochs(request: Mapping[str, Any]) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_EPOCHS:
         raise OptionError(f"max_epochs is a whole number from 1 to {MOST_EPOCHS}, not {shown(value)}.")
     return value
-
-
-def _choice(request: Mapping[str, Any], key: str, choices: tuple[str, ...], default: str) -> str:
-    value = request.get(key, default)
-    value = value[0] if isinstance(value, list) and value else value  # a viewer that sends the choices as they are
-    if value not in choices:
-        raise OptionError(f"{key} is one of {', '.join(choices)}, not {shown(value)}.")
-    return value
-
-
-def _device(request: Mapping[str, Any]) -> str:
-    wanted = _choice(request, "device", ("auto", "cpu", "cuda"), "auto")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted

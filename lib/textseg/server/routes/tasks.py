@@ -43,7 +43,7 @@ class Training(Tasks):
             last["train_stats"] = trainer.stats()
         return found
 
-    def start_all(self, params: Params, run_sync: bool = False) -> dict[str, Any]:
+    def start_all(self, params: Params = None, run_sync: bool = False) -> dict[str, Any]:
         """Train every model, one after the other: the params of each under its name, those of all beside."""
         sent = params or {}
         with told_to_the_client():
