@@ -5,9 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from textseg.data.store.durable import make_folder, read_json, to_json, write_whole
+from textseg.data.store.durable import make_folder, process_lives, read_json, to_json, write_whole
 from textseg.errors import StoreError
 
 FILE = "train_stats.json"
@@ -55,7 +53,7 @@ class ProgressFile:
             told = read_json(self._path) or {}
         except (OSError, StoreError):
             return {}
-        if told.get("state") == TRAINING and not psutil.pid_exists(told.get("process") or 0):
+        if told.get("state") == TRAINING and not process_lives(str(told.get("process"))):
             told |= {"state": STOPPED, "verdict": "not trained: it was stopped before its end"}
         return {key: value for key, value in told.items() if key != "schema"}
 

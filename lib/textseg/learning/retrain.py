@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from textseg.data.seen import SUFFIX, Seen
 from textseg.data.store.durable import iso_time
 from textseg.engine.predictor import Predictor
 from textseg.engine.recipe import Recipe, recipe_of
+from textseg.engine.reports import EpochDone
 from textseg.engine.samples import draw_samples, load_samples
-from textseg.engine.trainer import Epoch, train
+from textseg.engine.trainer import train
 from textseg.engine.weights import load_stored, save_weights
 from textseg.errors import OptionError, TextSegError
 from textseg.imaging.identity import pixels_sha256
@@ -68,8 +69,7 @@ class Retraining:
     device: str = "cpu"
     pretrained: Path | None = None
     recipe: Recipe | None = None
-    after_epoch: Callable[[Epoch], None] = field(default=lambda epoch: None)
-    judging: Callable[[], None] = field(default=lambda: None)
+    after_epoch: Callable[[EpochDone], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,6 @@ def retrain(task: Retraining, corrections: Corrections) -> Outcome:
         _check(split, corrections)
         logger.info("%s; %d held out", corrections.told(), len(split.held))
         candidate, samples = _candidate(task, served, split, seen)
-        task.judging()
         judgement = _judged(task, served, candidate, split)
         told = {"corrections": corrections.told(), "left_out": corrections.left_out, "samples": samples}
         return _settled(task, served, candidate, judgement, told)
@@ -143,7 +142,7 @@ def _candidate(task: Retraining, served: Served, split: Split, seen: Seen) -> tu
         network,
         recipe,
         samples,
-        [],
+        None,
         folder,
         task.seed,
         task.device,

@@ -14,7 +14,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
 from textseg.data.store.durable import iso_time
-from textseg.engine.trainer import Epoch
+from textseg.engine.reports import EpochDone
 from textseg.errors import OptionError
 from textseg.learning.corrections import Corrections, gather
 from textseg.learning.current import CurrentPredictor
@@ -97,8 +97,8 @@ class TextSegTrain(TrainTask):
         corrections = self._gathered(studies)
         progress = replace(progress, told=corrections.told(), left_out=tuple(corrections.left_out))
 
-        def after_epoch(epoch: Epoch) -> None:
-            self._tell(progress, epoch=epoch.number, loss=epoch.loss)
+        def after_epoch(done: EpochDone) -> None:
+            self._tell(progress, epoch=done.epoch, loss=done.loss)
 
         outcome = retrain(self._task(request, studies, after_epoch), corrections)
         served = outcome.report["gate"]["candidate" if outcome.published else "served"]
@@ -113,7 +113,9 @@ class TextSegTrain(TrainTask):
         corrections.left_out.extend(left_out)
         return corrections
 
-    def _task(self, request: Mapping[str, Any], studies: Studies, after_epoch: Callable[[Epoch], None]) -> Retraining:
+    def _task(
+        self, request: Mapping[str, Any], studies: Studies, after_epoch: Callable[[EpochDone], None]
+    ) -> Retraining:
         versions, settings = self.current.versions, self._settings
         return Retraining(
             spec=versions.spec,
