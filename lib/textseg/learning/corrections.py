@@ -12,6 +12,7 @@ from textseg.data.records import Record
 from textseg.data.store.labels import LabelledSegment
 from textseg.errors import DataError, TextSegError
 from textseg.imaging.labels import read_mask
+from textseg.imaging.lung_rows import lung_rows
 from textseg.imaging.picture import CT, Picture
 from textseg.imaging.read import read_picture
 from textseg.text.from_mask import contradiction, finding_of
@@ -96,7 +97,8 @@ def _correction(
     reading = _reading(segment, masks, picture, spoken)
     if reading is None:
         raise DataError(NO_WORDS.format(model))
-    fault = contradiction(reading.finding, masks.any(axis=0)) if reading.finding and picture.sides_known else None
+    drawn = masks.any(axis=0)
+    fault = contradiction(reading.finding, drawn, picture.sides_known) if reading.finding else None
     if fault:
         raise DataError(fault)
     record = Record(
@@ -124,8 +126,10 @@ def _reading(segment: LabelledSegment, masks: np.ndarray, picture: Picture, spok
         return read_prompt(segment.prompt, segment.laterality, spoken)
     if spoken is not None:
         return None
-    finding = finding_of(masks.any(axis=0), sides_known=picture.sides_known, zones=picture.modality != CT)
-    return Reading(finding)
+    drawn = masks.any(axis=0)
+    if picture.modality == CT:
+        return Reading(finding_of(drawn, picture.sides_known, zones=False))
+    return Reading(finding_of(drawn, picture.sides_known, lung=lung_rows(picture.part(0, 1)[0])))
 
 
 def chosen_slices(masks: np.ndarray) -> tuple[int, ...]:

@@ -58,9 +58,9 @@ def _contradictions(joined: Joined, picture: Picture) -> list[str]:
     """Sentences for segments that are drawn where their prompt does not ask: they are kept, and train no model."""
     sentences = []
     for segment in joined.segments:
-        if segment.finding and segment.values and picture.sides_known:
+        if segment.finding and segment.values:
             drawn = picture.view.displayed(np.isin(joined.label, segment.values)).any(axis=0)
-            fault = contradiction(Finding.from_json(segment.finding), drawn)
+            fault = contradiction(Finding.from_json(segment.finding), drawn, picture.sides_known)
             sentences += [f"{fault} The label is kept, but no model learns from it as it is."] if fault else []
     return sentences
 
