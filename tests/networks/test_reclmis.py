@@ -1,29 +1,20 @@
-"""RecLMIS alone: published sizes, attention, masking and losses worked out a second time, padding, obedience of V'."""
+"""RecLMIS from picture and words to the mask: published sizes, order and first values, padding, obedience of V'."""
 
+import itertools
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
+from small_reclmis import LENGTH, LOWER_RIGHT, UPPER_LEFT, WIDTH, Vectors, apart, small_network, tokens
 from torch import Tensor, nn
 
 from textseg.networks.reclmis import RecLMIS, UpBlock
 from textseg.networks.reclmis_attention import Attention, GatedAttention
-from textseg.networks.reclmis_objective import (
-    RecLMISLoss,
-    RecLMISOutput,
-    contrastive_loss,
-    patch_loss,
-    segmentation_loss,
-    word_loss,
-)
-from textseg.networks.reclmis_training import Scores, drawn, without
 from textseg.registry import model_spec
 from textseg.text.encoder import FrozenEncoder
 from textseg.text.tokens import KNOWN_WORDS, WordTokens
 
-WIDTH, LENGTH = 4, 12  # of small networks: words of width 32
-UPPER_LEFT, LOWER_RIGHT = "upper left lung", "bilateral pulmonary infection , lower right lung"
 SWITCHES = [
     pytest.param({}, id="ours"),
     pytest.param({"kv_from": "text"}, id="patches read the words themselves"),
@@ -31,46 +22,11 @@ SWITCHES = [
 ]
 
 
-class Vectors(FrozenEncoder):
-    """A random vector for every word number, of as many tokens as a test asks for."""
-
-    def __init__(self, length: int = LENGTH) -> None:
-        tokenizer = WordTokens(KNOWN_WORDS, length)
-        super().__init__(tokenizer, tokenizer.words, 8 * WIDTH, length)
-        table = torch.randn(len(KNOWN_WORDS), 8 * WIDTH, generator=torch.Generator().manual_seed(5))
-        self.words = nn.Embedding.from_pretrained(table)
-
-    def encode(self, tokens: Tensor) -> Tensor:
-        return self.words(tokens)
-
-
-def small_network(length: int = LENGTH, **switches: object) -> RecLMIS:
-    """Narrow, in evaluation mode, with large positions and query and key weights, so that words matter (section 15)."""
-    torch.manual_seed(1)
-    network = RecLMIS(Vectors(length), width=WIDTH, layers=1, **switches).eval()
-    with torch.no_grad():
-        network.interaction.positions.table.normal_()
-        for attention in (network.interaction.vision_to_text, network.interaction.text_to_vision):
-            attention.query.weight.normal_()
-            attention.key.weight.normal_()
-    return network
-
-
-def tokens(network: RecLMIS, *sentences: str) -> Tensor:
-    return torch.tensor([network.text_encoder.tokenizer(sentence) for sentence in sentences])
-
-
 def bottleneck(network: RecLMIS, image: Tensor, sentence: str) -> Tensor:
     """V' (1 x 196 x C)."""
     prompt = network.encode_prompt(tokens(network, sentence))
     visible = prompt.present if network.mask_padding else None
     return network.interaction(network.encode_image(image)[-1], prompt.words, visible)[0]
-
-
-def apart(found: Tensor, expected: Tensor) -> float:
-    """The largest difference as a share of the largest value."""
-    assert found.shape == expected.shape
-    return ((found - expected).abs().max() / expected.abs().max()).item()
 
 
 def count(module: nn.Module) -> int:
@@ -93,6 +49,9 @@ class Vectors512(FrozenEncoder):
 
     def __init__(self) -> None:
         super().__init__(WordTokens(KNOWN_WORDS, 18), KNOWN_WORDS, 512, 18)
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        return torch.zeros(*tokens.shape, 512, device=tokens.device)
 
 
 def test_every_block_has_the_published_number_of_weights(published):
@@ -119,7 +78,172 @@ def test_the_whole_by_layers_of_the_reconstructors(layers, one, whole):
     assert (mask_path - heads, mask_path) == (17_305_917, 18_093_885)
 
 
+# -- Shapes (sections 4 to 7) --
+
+
+@pytest.fixture(scope="module")
+def shapes(published) -> dict[str, tuple[int, ...]]:
+    """What the parts of the published network give for one picture, by name, and what training takes."""
+    seen = {}
+
+    def note(name: str, out: object) -> None:
+        if isinstance(out, Tensor):
+            seen[name] = tuple(out.shape)
+
+    hooks = [
+        part.register_forward_hook(lambda _, __, out, name=name: note(name, out))
+        for name, part in published.named_modules()
+    ]
+    output = published(torch.rand(1, 3, 224, 224, device="meta"), torch.ones(1, 18, dtype=torch.long, device="meta"))
+    for name, value in vars(output).items():
+        note(name, value)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def test_the_contracting_path_halves_the_picture_four_times(shapes):
+    assert shapes["encoder.stem"] == (1, 64, 224, 224)
+    assert shapes["encoder.downs.0"] == (1, 128, 112, 112)
+    assert shapes["encoder.downs.1"] == (1, 256, 56, 56)
+    assert shapes["encoder.downs.2"] == (1, 512, 28, 28)
+    assert shapes["encoder.downs.3"] == (1, 512, 14, 14)
+
+
+def test_words_read_196_patches_and_patches_read_18_words(shapes):
+    assert shapes["text_conv"] == shapes["interaction.text_norm"] == (1, 512, 18)
+    assert shapes["interaction.embed"] == (1, 512, 14, 14)
+    assert shapes["interaction.positions"] == shapes["interaction.text_to_vision"] == (1, 196, 512)
+    assert shapes["interaction.vision_to_text"] == (1, 18, 512)
+
+
+def test_the_decoder_doubles_the_size_four_times(shapes):
+    assert shapes["decoder.0"] == (1, 256, 28, 28)
+    assert shapes["decoder.1"] == (1, 128, 56, 56)
+    assert shapes["decoder.2"] == (1, 64, 112, 112)
+    assert shapes["decoder.3"] == (1, 64, 224, 224)
+    assert shapes["head"] == shapes["logits"] == (1, 1, 224, 224)
+
+
+def test_what_is_rebuilt_has_the_size_of_its_target(shapes):
+    assert shapes["rebuilt_patches"] == shapes["patches"] == shapes["raw"] == (1, 196, 512)
+    assert shapes["rebuilt_words"] == shapes["target"] == shapes["words"] == (1, 18, 512)
+    assert (shapes["patch_scores"], shapes["word_scores"]) == ((1, 196), (1, 18))
+
+
+# -- Order (section 15): weights can be moved from another implementation one after another --
+
+
+def parts(module: nn.Module) -> list[str]:
+    return [name for name, part in module.named_children() if not isinstance(part, nn.Dropout)]
+
+
+def test_parts_stand_in_the_order_of_the_text(published):
+    whole = ["text_encoder", "text_conv", "encoder", "interaction", "decoder", "head", "reconstruction"]
+    assert parts(published) == whole
+    assert parts(published.encoder) == ["stem", "downs"]
+    reading = ["vision_to_text", "text_to_vision"]
+    assert parts(published.interaction) == ["embed", "positions", *reading, "text_head", "text_norm"]
+    assert parts(published.reconstruction) == ["patch_scores", "word_scores", "to_patches", "to_words"]
+
+
+def test_parts_of_an_up_block_stand_in_the_order_of_the_text(published):
+    for block in published.decoder:
+        assert parts(block) == ["gate", "first", "second"]
+        assert parts(block.gate) == ["mean", "peak", "hidden", "out"]
+
+
+def test_parts_of_a_reconstructor_stand_in_the_order_of_the_text(published):
+    for reconstructor in (published.reconstruction.to_patches, published.reconstruction.to_words):
+        assert parts(reconstructor) == ["condition", "main"]
+        for layer in reconstructor.condition:
+            assert parts(layer) == ["attention", "norm", "perceptron", "last_norm"]
+        for layer in reconstructor.main:
+            assert parts(layer) == ["attention", "norm", "cross", "cross_norm", "perceptron", "last_norm"]
+
+
+def test_an_attention_has_query_key_value_output(published):
+    attentions = [module for module in published.modules() if isinstance(module, Attention)]
+    assert len(attentions) == 2 + 2 * 4 * (1 + 2)
+    assert all(parts(attention) == ["query", "key", "value", "out"] for attention in attentions)
+
+
+def test_a_weight_comes_before_its_bias(published):
+    names = [name for name, _ in published.named_parameters()]
+    biases = [index for index, name in enumerate(names) if name.endswith(".bias")]
+    assert len(biases) > 100
+    assert all(names[index - 1] == names[index].removesuffix("bias") + "weight" for index in biases)
+
+
+# -- First values (section 9) --
+
+
+@pytest.fixture(scope="module")
+def fresh() -> RecLMIS:
+    torch.manual_seed(3)
+    return RecLMIS(Vectors(), width=WIDTH, layers=1)
+
+
+def is_uniform(weight: Tensor, bound: float) -> bool:
+    """Whether 1024 values or more look drawn evenly from -bound to bound."""
+    highest, deviation = weight.abs().max().item(), weight.std().item()
+    return 0.98 * bound < highest <= bound and deviation == pytest.approx(bound / math.sqrt(3), rel=0.06)
+
+
+def test_query_key_and_value_are_drawn_as_one_packed_matrix_and_no_attention_has_a_bias(fresh):
+    attentions = [module for module in fresh.modules() if isinstance(module, Attention)]
+    packed = math.sqrt(6 / (3 * 8 * WIDTH + 8 * WIDTH))  # Xavier: rows and columns of 3C x C
+    assert len(attentions) == 8
+    for attention in attentions:
+        linears = (attention.query, attention.key, attention.value)
+        assert all(is_uniform(linear.weight, packed) for linear in linears)
+        assert not any(linear.bias.any() for linear in (*linears, attention.out))
+
+
+def test_the_output_of_an_attention_is_drawn_by_xavier_in_the_reconstructors_alone(fresh):
+    for module in fresh.modules():
+        if isinstance(module, GatedAttention):
+            assert is_uniform(module.out.weight, math.sqrt(6 / (8 * WIDTH + 8 * WIDTH)))
+        elif isinstance(module, Attention):
+            assert is_uniform(module.out.weight, 1 / math.sqrt(8 * WIDTH))
+
+
+def test_places_and_norms_are_plain_at_first(fresh):
+    norms = [module for module in fresh.modules() if isinstance(module, (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d))]
+    assert not fresh.interaction.positions.table.any() and len(norms) > 20
+    assert all((norm.weight == 1).all() and not norm.bias.any() for norm in norms)
+
+
 # -- The mask's path --
+
+
+def in_one_piece(network: RecLMIS, image: Tensor, text: Tensor) -> Tensor:
+    """Logits with nothing encoded ahead: sections 3, 5 and 6 as they are told."""
+    *skips, deep = network.encoder(image)
+    interaction = network.interaction
+    vectors, present = network.text_encoder(text)
+    vectors = vectors * present[..., None] if network.mask_padding else vectors
+    words = network.text_conv(vectors.mT).mT
+    patches = interaction.embed(deep).flatten(2).mT + interaction.positions.table
+    given = words if interaction.kv_from == "text" else interaction.vision_to_text(words, patches)
+    maps = interaction.text_to_vision(patches, given, present if network.mask_padding else None).mT.reshape(deep.shape)
+    for block, skip in zip(network.decoder, skips[::-1], strict=True):
+        doubled = maps.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        maps = block.second(block.first(torch.cat([block.gate(skip), doubled], dim=1)))
+    return network.head(maps)
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_halves_encoded_once_serve_two_pictures_and_two_prompts(image, switches):
+    network, read = small_network(**switches), []
+    network.interaction.text_to_vision.register_forward_hook(lambda _, __, out: read.append(out))
+    images, prompts = (image, image.flip(-1) ** 2), tokens(network, UPPER_LEFT, LOWER_RIGHT).split(1)
+    with torch.no_grad():
+        encoded = [network.encode_image(each) for each in images], [network.encode_prompt(each) for each in prompts]
+        halves, whole = itertools.product(*encoded), itertools.product(images, prompts)
+        for half, (picture, prompt) in zip(halves, whole, strict=True):
+            assert apart(network.segment(*half), in_one_piece(network, picture, prompt)) < 1e-5
+            assert apart(*read[-2:]) < 1e-5  # V', to which fresh weights of the decoder pay little heed
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
@@ -187,6 +311,11 @@ def test_another_text_length_or_width_is_refused():
         RecLMIS(Vectors(), width=8)
 
 
+def test_an_unknown_source_of_what_patches_read_is_refused():
+    with pytest.raises(ValueError, match="kv_from"):
+        RecLMIS(Vectors(), width=WIDTH, kv_from="words")
+
+
 # -- Attention (section 7) --
 
 
@@ -247,203 +376,16 @@ def test_a_causal_query_reads_no_later_key(read):
     assert torch.allclose(before[:, :3], after[:, :3], atol=1e-6) and not torch.allclose(before[:, 3:], after[:, 3:])
 
 
-# -- Masking (section 7) --
+def test_dropout_on_the_weights_is_for_the_mask_alone(read, given):
+    """And there for training alone."""
+    gated, plain = GatedAttention(16).train(), Attention(16, dropout=0.5)
+    assert torch.equal(gated(read, given), gated(read, given))
+    assert not torch.equal(plain(read, given), plain(read, given))
+    assert torch.equal(plain.eval()(read, given), plain(read, given))
 
 
-@pytest.mark.parametrize(
-    ("length", "share", "expected"),
-    [(196, 0.5, 98), (196, 0.3, 58), (18, 0.3, 5), (15, 0.3, 4), (4, 0.3, 1), (2, 0.3, 1)],
-)
-def test_how_many_positions_are_hidden(length, share, expected):
-    weights = torch.rand(3, length).softmax(dim=1)
-    assert drawn(weights, torch.ones_like(weights, dtype=torch.bool), share).sum(dim=1).tolist() == [expected] * 3
-
-
-def test_padding_is_never_drawn():
-    allowed = torch.arange(18)[None] < torch.tensor([[4], [15], [18]])
-    weights = torch.rand(3, 18).masked_fill(~allowed, 0.0)
-    for seed in range(40):
-        torch.manual_seed(seed)
-        hidden = drawn(weights, allowed, 0.3)
-        assert hidden.sum(dim=1).tolist() == [1, 4, 5] and not (hidden & ~allowed).any()
-
-
-def test_positions_are_drawn_by_weight():
-    torch.manual_seed(0)
-    weights = torch.tensor([0.5, 0.3, 0.15, 0.05]).expand(20_000, 4)
-    shares = drawn(weights, torch.ones_like(weights, dtype=torch.bool), 0.25).float().mean(dim=0)
-    assert torch.allclose(shares, weights[0], atol=0.015)
-
-
-def test_two_are_drawn_one_after_the_other():
-    torch.manual_seed(0)
-    weights = torch.tensor([0.6, 0.3, 0.1]).expand(20_000, 3)
-    shares = drawn(weights, torch.ones_like(weights, dtype=torch.bool), 0.67).float().mean(dim=0)
-    left_out = [0.3 * 0.1 / 0.7 + 0.1 * 0.3 / 0.9, 0.6 * 0.1 / 0.4 + 0.1 * 0.6 / 0.9, 0.6 * 0.3 / 0.4 + 0.3 * 0.6 / 0.7]
-    assert torch.allclose(1 - shares, torch.tensor(left_out), atol=0.015)
-
-
-def test_where_too_few_have_a_weight_the_rest_is_drawn_evenly():
-    torch.manual_seed(0)
-    weights = torch.tensor([1.0, 0, 0, 0, 0]).expand(10_000, 5)
-    allowed = torch.tensor([True, True, True, True, False]).expand(10_000, 5)
-    shares = drawn(weights, allowed, 0.5).float().mean(dim=0)
-    assert torch.allclose(shares, torch.tensor([1, 1 / 3, 1 / 3, 1 / 3, 0]), atol=0.02)
-
-
-def test_hidden_positions_are_zero_and_the_others_as_they_were(read):
-    hidden = torch.tensor([[True, False, False, True, False]] * 2)
-    left = without(read, hidden)
-    assert not left[hidden].any() and torch.equal(left[~hidden], read[~hidden])
-
-
-def test_scores_sum_to_one_over_the_words_that_are_there(read):
-    present = torch.tensor([[True, True, False, False, False], [True] * 5])
-    scores = Scores(16)(read, present)
-    assert scores.sum(dim=1).tolist() == pytest.approx([1, 1]) and not scores[~present].any() and scores[present].all()
-
-
-# -- Losses (section 8) --
-
-
-def output(batch: int = 3, patches: int = 6, length: int = 5, width: int = 8, **changed: Tensor) -> RecLMISOutput:
-    """Random vectors, every word present."""
-    random = torch.Generator().manual_seed(11)
-    tokens = {
-        name: torch.randn(batch, length, width, generator=random) for name in ("target", "rebuilt_words", "words")
-    }
-    of_picture = {
-        name: torch.randn(batch, patches, width, generator=random) for name in ("patches", "rebuilt_patches", "raw")
-    }
-    everything = torch.ones(batch, length, dtype=torch.bool)
-    scores = {
-        "patch_scores": torch.rand(batch, patches, generator=random).softmax(1),
-        "word_scores": torch.rand(batch, length, generator=random).softmax(1),
-    }
-    given = {"logits": torch.zeros(batch, 1, 4, 4), "present": everything, "counted": everything}
-    given["tokens"] = torch.arange(batch * length).reshape(batch, length)
-    return RecLMISOutput(**{**given, **tokens, **of_picture, **scores, **changed})
-
-
-@pytest.mark.parametrize("batch", [2, 3, 8])
-def test_prompts_that_all_fit_all_pictures_alike_cost_the_logarithm_of_their_number(batch):
-    same = output(batch, words=torch.ones(batch, 5, 8), raw=torch.ones(batch, 6, 8))
-    assert contrastive_loss(same).item() == pytest.approx(math.log(batch), abs=1e-5)
-
-
-def test_contrast_knows_no_lengths():
-    plain = output()
-    longer = output(words=7 * plain.words, raw=0.2 * plain.raw)
-    assert contrastive_loss(longer).item() == pytest.approx(contrastive_loss(plain).item(), rel=1e-4)
-
-
-def test_contrast_is_the_sum_that_the_equations_say():
-    given = output()
-    close = F.cosine_similarity(given.words[:, None, :, None], given.raw[None, :, None, :], dim=-1)
-    alike = torch.zeros(3, 3)
-    for b in range(3):
-        for d in range(3):
-            by_word = sum(given.word_scores[b].softmax(0)[t] * close[b, d, t].max() for t in range(5))
-            by_patch = sum(given.patch_scores[d].softmax(0)[v] * close[b, d, :, v].max() for v in range(6))
-            alike[b, d] = 100 * (by_word + by_patch) / 2
-    rows, columns = alike.log_softmax(1).diagonal().mean(), alike.log_softmax(0).diagonal().mean()
-    assert contrastive_loss(given).item() == pytest.approx(-(rows + columns).item() / 2, rel=1e-4)
-
-
-def test_a_padded_word_has_likeness_zero_where_padding_takes_part_and_none_where_not():
-    present = torch.tensor([[True, True, True, False, False]] * 3)
-    plain = output(present=present, counted=present)
-    moved = output(present=present, counted=present, words=torch.where(present[..., None], plain.words, 9.0))
-    assert contrastive_loss(moved).item() == pytest.approx(contrastive_loss(plain).item(), abs=1e-6)
-    away = -plain.raw[:, :1].expand(-1, 5, -1) - 0.1  # likenesses below zero: a padded word is the nearest then
-    with_padding = output(present=present, words=away)
-    assert (
-        abs(contrastive_loss(with_padding) - contrastive_loss(output(present=present, counted=present, words=away)))
-        > 1e-3
-    )
-
-
-def test_pictures_of_an_equal_prompt_are_no_wrong_answers_where_equal_prompts_are_merged():
-    given = output(3)
-    twice = output(3, tokens=given.tokens[[0, 0, 1]])
-    assert contrastive_loss(twice).item() == contrastive_loss(given).item() == contrastive_loss(given, True).item()
-    logits = torch.stack([torch.stack([_likeness_of(twice, b, d) for d in range(3)]) for b in range(3)])
-    logits[0, 1] = logits[1, 0] = -torch.inf
-    expected = sum(F.cross_entropy(table, torch.arange(3)) for table in (logits, logits.T)) / 2
-    assert contrastive_loss(twice, True).item() == pytest.approx(expected.item(), rel=1e-5)
-
-
-def _likeness_of(given: RecLMISOutput, prompt: int, picture: int) -> Tensor:
-    close = F.cosine_similarity(given.words[prompt][:, None], given.raw[picture][None], dim=-1)
-    words, patches = given.word_scores[prompt].softmax(0), given.patch_scores[picture].softmax(0)
-    return (words @ close.amax(dim=1) + patches @ close.amax(dim=0)) / 2 * 100
-
-
-def test_reconstructions_are_mean_squares():
-    given = output()
-    assert patch_loss(given).item() == pytest.approx(((given.rebuilt_patches - given.patches) ** 2).mean().item())
-    assert word_loss(given).item() == pytest.approx(((given.rebuilt_words - given.target) ** 2).mean().item())
-
-
-def test_words_that_do_not_count_cost_nothing():
-    counted = torch.tensor([[True, True, False, False, False]] * 3)
-    plain = output(counted=counted)
-    other = output(counted=counted, rebuilt_words=torch.where(counted[..., None], plain.rebuilt_words, 1e6))
-    assert word_loss(other).item() == pytest.approx(word_loss(plain).item())
-
-
-def test_dice_of_hard_masks():
-    mask = torch.zeros(1, 1, 10, 10)
-    mask[..., :5, :4] = 1
-    right, wrong = (mask - 0.5) * 200, (mask.flip(-1) - 0.5) * 200
-    assert segmentation_loss(right, mask).item() == pytest.approx(0, abs=1e-6)
-    cross = F.binary_cross_entropy_with_logits(wrong, mask)
-    dice = 2 * segmentation_loss(wrong, mask) - cross
-    assert dice.item() == pytest.approx(1 - 4e-5 / (40 + 4e-5), abs=1e-6)
-
-
-def test_an_undecided_network_costs_half_of_ln_two_and_half_of_dice():
-    mask = torch.zeros(1, 1, 8, 8)
-    mask[..., :4] = 1
-    dice = 1 - (2 * 16 + 4e-5) / (16 + 32 + 4e-5)
-    expected = 0.5 * math.log(2) + 0.5 * dice
-    assert segmentation_loss(torch.zeros_like(mask), mask).item() == pytest.approx(expected, abs=1e-5)
-
-
-def test_the_whole_is_weighted_as_printed():
-    given, mask = output(), torch.ones(3, 1, 4, 4)
-    terms = [word_loss(given), patch_loss(given), contrastive_loss(given), segmentation_loss(given.logits, mask)]
-    expected = sum(weight * term.item() for weight, term in zip((1, 1, 0.2, 5), terms, strict=True))
-    assert RecLMISLoss()(given, mask).item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("broken", ["rebuilt_patches", "rebuilt_words"])
-def test_a_reconstruction_that_is_no_number_counts_as_nothing(broken):
-    given, mask = output(), torch.ones(3, 1, 4, 4)
-    logits = given.logits.clone().requires_grad_()
-    spoilt = output(logits=logits, **{broken: getattr(given, broken) * torch.nan})
-    without_it = {"rebuilt_patches": {"patches": 0.0}, "rebuilt_words": {"words": 0.0}}[broken]
-    loss = RecLMISLoss()(spoilt, mask)
-    loss.backward()
-    assert loss.item() == pytest.approx(RecLMISLoss(**without_it)(given, mask).item()) and logits.grad.isfinite().all()
-
-
-@pytest.mark.parametrize("detached", [False, True])
-def test_the_reconstruction_moves_its_target_only_where_it_may(image, detached):
-    network = small_network(rec_detach=detached).train()
-    given = network(image.expand(2, -1, -1, -1), tokens(network, UPPER_LEFT, LOWER_RIGHT))
-    assert given.patches.requires_grad is not detached
-    assert not given.target.requires_grad
-    assert given.counted.sum() < given.counted.numel() and torch.equal(given.counted, given.present)
-
-
-def test_an_unknown_source_of_what_patches_read_is_refused():
-    with pytest.raises(ValueError, match="kv_from"):
-        RecLMIS(Vectors(), width=WIDTH, kv_from="words")
-
-
-def test_contrast_is_as_exact_in_mixed_precision():
-    given = output(8)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = contrastive_loss(given).item()
-    assert mixed == pytest.approx(contrastive_loss(given).item(), rel=1e-5)
+def test_a_shut_gate_is_a_ten_billionth_open(read, given):
+    attention = GatedAttention(16)
+    gate = torch.rand(2, 7, generator=torch.Generator().manual_seed(10))
+    with torch.no_grad():
+        assert apart(attention(read, given, 1e-10 * gate), attention(read, given, 1 + gate)) < 1e-5
