@@ -33,7 +33,7 @@ _COMPACT = {
 _COMPACT_AUGMENT = {"rotate": 10.0, "scale": 0.15, "shift": 0.06, "contrast": 0.5, "noise": 0.3}
 # RecLMIS's loss counts the mask five times, hence the higher bound on the gradient's length.
 _RECLMIS_COMPACT = _COMPACT | {
-    "epochs": 6,
+    "epochs": 5,
     "encoder_from": "c2fvl-compact",
     "rate": 1e-3,
     "clip": 25.0,
