@@ -90,3 +90,11 @@ class WeightsMissing(TextSegError):
 
     status = 503
     exit_code = 3
+
+
+class OutOfMemory(TextSegError):
+    """A training needs more memory than there is, even with one picture at a time."""
+
+
+class TrainingDiverged(TextSegError):
+    """The loss of a training, or a weight, is no finite number any more."""
