@@ -120,6 +120,9 @@ def _add_train(parsers: Any) -> None:
     train.add_argument("--output", type=Path, help="default: runs/MODEL")
     train.add_argument("--epochs", type=int, help="in one fall of the learning rate; default: the recipe's")
     train.add_argument("--phantoms", type=int, help="drawn pictures added to the training part; default: the recipe's")
+    train.add_argument("--batch", type=int, help="pictures at a time, of all GPUs together; default: the recipe's")
+    train.add_argument("--accumulate", type=int, help="batches of a step of the optimizer; default: the recipe's")
+    train.add_argument("--workers", type=int, default=1, help="processes that prepare batches; default: 1")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--recipe", help="one of the model's recipes; default: its first")
     train.add_argument(
@@ -138,7 +141,7 @@ def _add_train(parsers: Any) -> None:
         "--random-encoders", action="store_true", help="start from random instead of pretrained encoders, to try out"
     )
     train.add_argument("--licence", help="the terms of the weights, for the manifest")
-    train.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    train.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
     train.set_defaults(run=models.train)
 
 

@@ -104,3 +104,11 @@ class VersionError(TextSegError):
 
     status = 409
     exit_code = 2
+
+
+class OutOfMemory(TextSegError):
+    """A training needs more memory than there is, even with one picture at a time."""
+
+
+class TrainingDiverged(TextSegError):
+    """The loss of a training, or a weight, is no finite number any more."""

@@ -1,23 +1,23 @@
 """Records -> training samples held in memory at the network's size -> batches."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from textseg.data.augment import Augment, AugmentSettings, Sample
 from textseg.data.phantoms import draw_radiograph, random_places
 from textseg.data.records import Record
+from textseg.engine.distributed import is_first
 from textseg.engine.texts import Said, TextReader
 from textseg.imaging.preprocess import mask_to_network, to_network
 
 
 def load_samples(records: list[Record], size: int) -> list[Sample]:
     """Every slice of every record with its mask at size x size, and what is said of it. Progress is shown on stderr."""
-    return [sample for record in tqdm(records, desc="reading pictures", leave=False) for sample in _load(record, size)]
+    shown = tqdm(records, desc="reading pictures", leave=False, disable=not is_first())
+    return [sample for record in shown for sample in _load(record, size)]
 
 
 def draw_samples(count: int, seed: int, size: int) -> list[Sample]:
@@ -54,20 +54,6 @@ class TrainingSamples(Dataset):
         draw = np.random.SeedSequence((self.seed, epoch, number)).generate_state(1)[0]
         self.augment.set_random_state(int(draw))
         return self.augment(sample)
-
-
-class EpochSampler(Sampler):
-    """A fresh shuffle every epoch, by seed and epoch, so that a resumed training goes on where it stopped."""
-
-    def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed, self.epoch = count, seed, 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return iter([(self.epoch, int(number)) for number in order])
 
 
 def _load(record: Record, size: int) -> Iterator[Sample]:
