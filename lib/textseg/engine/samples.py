@@ -1,5 +1,7 @@
 """Records -> training samples held in memory at the network's size -> batches."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
