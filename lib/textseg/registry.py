@@ -210,7 +210,7 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
 )
 
 # The best on the validation rows (mean Dice per image, right text) among the models with shipped weights.
-DEFAULT_MODEL = "c2fvl-compact"
+DEFAULT_MODEL = "tgcam-compact"
 
 
 def model_spec(name: object) -> ModelSpec:

@@ -112,7 +112,8 @@ def output_of(objective: nn.Module, maps: Tensor) -> object:
     if kind is RecLMISOutput:
         own, present = torch.eye(len(maps))[:, None].expand(-1, 3, -1), torch.ones(len(maps), 3, dtype=torch.bool)
         even = torch.full((len(maps), 3), 1 / 3)
-        return RecLMISOutput(maps, own, own, own, own, own, own, even, even, present, present)
+        tokens = torch.arange(len(maps))[:, None].expand(-1, 3)
+        return RecLMISOutput(maps, own, own, own, own, own, own, even, even, present, tokens, present)
     return kind(*(maps if field.type is Tensor else (maps,) * 4 for field in dataclasses.fields(kind)))
 
 

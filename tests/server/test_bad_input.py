@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from harness import Server, assert_refused
+from textseg.registry import DEFAULT_MODEL
 
 GOOD = "xray_alpha"
 
@@ -73,7 +74,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones(bad: Server) -> None:
     answer = bad.post(GOOD, "{}", model="gpt")
     assert answer.status_code == 404
     assert '"gpt"' in answer.json()["detail"]
-    assert "c2fvl-compact" in answer.json()["detail"]
+    assert DEFAULT_MODEL in answer.json()["detail"]
 
 
 def test_a_prompt_beyond_a_form_field_is_refused(bad: Server) -> None:
