@@ -81,18 +81,23 @@ def retrain(task: Retraining, corrections: Corrections) -> Outcome:
     it, and what reading, training and keeping raise; then the version that serves goes on serving.
     """
     with alone(task.runs):
-        served = task.versions.served()
-        with reference_records(task.spec, task.own_reference, spoken_sides(served.manifest)) as reference:
-            seen = Seen.read((served.weights or task.spec.weights_path).with_suffix(SUFFIX))
-            split = task.holdout.split(corrections.usable, seen)
-            _check(split, corrections)
-            logger.info("%s; %d held out", corrections.told(), len(split.held))
-            candidate, samples = _candidate(task, served, split, seen)
-            judgement = _judged(task, served, candidate, split, reference)
-        told = {"corrections": corrections.told(), "left_out": corrections.left_out, "samples": samples}
-        outcome = _settled(task, served, candidate, judgement, told)
-        _emptied(task.runs)
-        return outcome
+        return retrain_alone(task, corrections)
+
+
+def retrain_alone(task: Retraining, corrections: Corrections) -> Outcome:
+    """`retrain`, for a caller that is inside `alone`."""
+    served = task.versions.served()
+    with reference_records(task.spec, task.own_reference, spoken_sides(served.manifest)) as reference:
+        seen = Seen.read((served.weights or task.spec.weights_path).with_suffix(SUFFIX))
+        split = task.holdout.split(corrections.usable, seen)
+        _check(split, corrections)
+        logger.info("%s; %d held out", corrections.told(), len(split.held))
+        candidate, samples = _candidate(task, served, split, seen)
+        judgement = _judged(task, served, candidate, split, reference)
+    told = {"corrections": corrections.told(), "left_out": corrections.left_out, "samples": samples}
+    outcome = _settled(task, served, candidate, judgement, told)
+    _emptied(task.runs)
+    return outcome
 
 
 @contextmanager
