@@ -106,7 +106,7 @@ def train(options: argparse.Namespace) -> None:
     from textseg.engine.fit import Assignment, fit
     from textseg.engine.recipe import recipe_of
 
-    changes = {"epochs": options.epochs, "phantoms": options.phantoms, "cycles": () if options.epochs else None}
+    changes = {"epochs": options.epochs, "phantoms": options.phantoms}
     recipe = replace(recipe_of(spec, options.recipe), **{key: v for key, v in changes.items() if v is not None})
     task = Assignment(
         spec,
