@@ -112,3 +112,9 @@ class OutOfMemory(TextSegError):
 
 class TrainingDiverged(TextSegError):
     """The loss of a training, or a weight, is no finite number any more."""
+
+
+class TrainingRuns(TextSegError):
+    """Another training of the model has not ended."""
+
+    status = 429

@@ -13,10 +13,10 @@ from torch import nn
 from textseg.data.augment import Sample
 from textseg.data.seen import SUFFIX, Seen
 from textseg.engine.trainer import Trained
-from textseg.errors import DataError, OptionError, TrainingDiverged
+from textseg.errors import DataError, OptionError, TrainingDiverged, TrainingRuns
 from textseg.learning import retrain as retraining
 from textseg.learning.corrections import Labelled
-from textseg.learning.retrain import NEVER, TrainingRuns, alone
+from textseg.learning.retrain import NEVER, alone
 
 
 @pytest.fixture

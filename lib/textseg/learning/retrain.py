@@ -23,7 +23,7 @@ from textseg.engine.recipe import Recipe, recipe_of
 from textseg.engine.reports import EpochDone
 from textseg.engine.trainer import Trained, denormals_as_zero, train
 from textseg.engine.weights import load_stored, save_weights, spoken_sides
-from textseg.errors import OptionError, TextSegError, TrainingDiverged
+from textseg.errors import OptionError, TrainingDiverged, TrainingRuns
 from textseg.learning.corrections import Corrections
 from textseg.learning.gate import Judgement, Standing, judge, measure
 from textseg.learning.holdout import HoldOut, Split
@@ -36,15 +36,9 @@ GATE, NEVER = ("gate", "never")  # what becomes of a candidate that passes
 logger = logging.getLogger(__name__)
 
 
-class TrainingRuns(TextSegError):
-    """Another training of this model has not ended."""
-
-    status = 429
-
-
 @dataclass(frozen=True)
 class Retraining:
-    """What is to be done. versions: of the model; runs: a folder for what a run leaves. corrections: what people gave.
+    """What is to be done. versions: of the model; runs: a folder for what a run leaves.
 
     own_reference, replay: folders or zips of a site, as `reference_records` and `textseg train` take them. publish:
     "gate" or "never". rate: share of the recipe's learning rates.
