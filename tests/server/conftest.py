@@ -14,8 +14,8 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     """start_server(studies, *conf) starts one from an unrelated working directory; all are stopped at the end."""
     servers: list[Server] = []
 
-    def started(studies: Path, *conf: str) -> Server:
-        servers.append(start(studies, conf, tmp_path_factory.mktemp("server")))
+    def started(studies: Path, *conf: str, app: Path | None = None) -> Server:
+        servers.append(start(studies, conf, tmp_path_factory.mktemp("server"), app))
         return servers[-1]
 
     yield started

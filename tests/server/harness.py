@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,9 +24,10 @@ START_SECONDS = 240
 
 @dataclass
 class Server:
-    """A running server: where it answers, its studies folder, its log, what it tried to reach."""
+    """A running server: where it answers, its app and studies folders, its log, what it tried to reach."""
 
     url: str
+    app: Path
     studies: Path
     log: Path
     blocked: Path
@@ -50,9 +52,12 @@ class Server:
         return requests.post(url, params={"image": image}, files={"params": (None, params)}, timeout=120)
 
 
-def start(studies: Path, conf: tuple[str, ...], folder: Path) -> Server:
-    """Start one from `folder`, an unrelated working directory, with the network blocked; returns when it answers."""
-    port = _free_port()
+def start(studies: Path, conf: tuple[str, ...], folder: Path, app: Path | None = None) -> Server:
+    """Start one from `folder`, an unrelated working directory, with the network blocked; returns when it answers.
+
+    app: the app's folder, one of its own in `folder` when None: what is learnt in a test is served nowhere else.
+    """
+    port, app = _free_port(), app or _own_app(folder)
     no_network = Path(__file__).parent / "no_network"
     environment = {
         **os.environ,
@@ -62,12 +67,12 @@ def start(studies: Path, conf: tuple[str, ...], folder: Path) -> Server:
     }
     binaries = Path(sys.executable).parent
     environment["PATH"] = f"{binaries}{os.pathsep}{os.environ['PATH']}"
-    command = [str(binaries / "monailabel"), "start_server", "--app", str(APP), "--studies", str(studies)]
+    command = [str(binaries / "monailabel"), "start_server", "--app", str(app), "--studies", str(studies)]
     command += ["--host", "127.0.0.1", "--port", str(port), *conf]
     log = folder / "server.log"
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    server = Server(f"http://127.0.0.1:{port}", studies, log, folder / "blocked.txt", process)
+    server = Server(f"http://127.0.0.1:{port}", app, studies, log, folder / "blocked.txt", process)
     _wait_until_ready(server)
     return server
 
@@ -105,6 +110,13 @@ def _wait_until_ready(server: Server) -> None:
         except requests.RequestException:
             time.sleep(0.5)
     pytest.fail(f"the server did not start:\n{server.log.read_text()[-3000:]}")
+
+
+def _own_app(folder: Path) -> Path:
+    app = folder / "app" / "textseg"
+    app.mkdir(parents=True, exist_ok=True)
+    shutil.copy(APP / "main.py", app)
+    return app
 
 
 def _free_port() -> int:

@@ -154,9 +154,8 @@ def left(tmp_path_factory: pytest.TempPathFactory, sessions: dict[str, list[str]
     damaged, good = leave_sessions(home)
     sessions.update(damaged=damaged, good=[good])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness, "APP", app)
         patch.delenv("MONAI_LABEL_SESSION_PATH", raising=False)
-        server = harness.start(studies, (), home)
+        server = harness.start(studies, (), home, app)
     yield server
     server.process.terminate()
     server.process.wait(30)

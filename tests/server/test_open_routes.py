@@ -24,6 +24,7 @@ from monailabel.interfaces.utils import app as served
 from monailabel.utils.async_tasks import utils as async_tasks
 from starlette.testclient import TestClient
 
+from textseg.errors import OptionError
 from textseg.server.routes import reload
 from textseg.server.routes.opened import open_routes
 from textseg.server.routes.platform import platform_router
@@ -37,11 +38,22 @@ CLOSED = ["/docs", "/model/c2fvl", "/scoring/dice", "/infer/wsi_v2/x", "/static/
 SLOW_TASK = '#!/bin/sh\necho "$@"\nexec sleep 60\n'
 
 
+class StubTrainer:
+    """Takes everything, and is half way."""
+
+    def check(self, request: dict[str, Any]) -> None:
+        if request.get("max_epochs") == 0:
+            raise OptionError("max_epochs is 1 or more.")
+
+    def stats(self) -> dict[str, Any]:
+        return {"epoch": 3, "verdict": "kept v0000"}
+
+
 class StubApp:
     """An app that says what was done to it."""
 
     def __init__(self, folder: Path, trainers: tuple[str, ...] = ("net",)) -> None:
-        self._trainers = dict.fromkeys(trainers)
+        self._trainers = {name: StubTrainer() for name in trainers}
         self._infers: dict[str, Any] = {"net": None}
         self._batch_infer = print
         self._sessions = SafeSessions(str(folder / "sessions"))
@@ -51,7 +63,7 @@ class StubApp:
         return self._sessions
 
     def info(self) -> dict[str, Any]:
-        return {"name": "stub", "trainers": self._trainers}
+        return {"name": "stub", "trainers": list(self._trainers)}
 
     def bundle_path(self, _: str) -> None:
         return None
@@ -327,6 +339,7 @@ def test_training_starts_once_tells_and_stops(tasks):
     assert "Already Running" in refusal(tasks.post("/train/net"), 429)  # its process is not there yet
     running = eventually(lambda: tasks.get("/train/", params={"check_if_running": True}).json().get("details"))
     assert '"model":"net"' in running[0]
+    assert tasks.get("/train/").json()["train_stats"] == {"epoch": 3, "verdict": "kept v0000"}
     assert "Already Running" in refusal(tasks.post("/train/net", json={}), 429)
     assert "Already Running" in refusal(tasks.post("/train/"), 429)
     assert tasks.post("/train/net", params={"enqueue": True}).json()["status"] == "SUBMITTED"
@@ -335,7 +348,7 @@ def test_training_starts_once_tells_and_stops(tasks):
 
 
 def test_all_models_are_trained_one_after_the_other(tasks, stub):
-    stub._trainers["second"] = None
+    stub._trainers["second"] = StubTrainer()
     params = {"net": {"epochs": 1}, "second": {"epochs": 2}, "client_id": "me"}
     started = tasks.post("/train/", json=params).json()
     told = {name: answer["result"]["request"] for name, answer in started.items()}
@@ -356,6 +369,10 @@ def test_batch_inference_starts_and_stops(tasks):
 
 def test_what_cannot_be_started_starts_nothing(tasks, stub):
     assert "net" in refusal(tasks.post("/train/other"), 404)
+    assert "--conf models" in refusal(tasks.post("/train/c2fvl-compact"), 409)
+    assert "textseg train c2fvl " in refusal(tasks.post("/train/c2fvl"), 409)
+    assert "1 or more" in refusal(tasks.post("/train/net", json={"max_epochs": 0}), 422)
+    assert "1 or more" in refusal(tasks.post("/train/", json={"max_epochs": 0}), 422)
     assert "run_sync" in refusal(tasks.post("/train/net", params={"run_sync": True}), 422)
     for params in (
         {"model": "other"},

@@ -31,7 +31,7 @@ def without_encoder(tmp_path: Path) -> Path:
 def test_all_are_those_that_are_ready_and_the_log_says_what_the_others_lack(without_encoder, caplog):
     conf = {"models": "all", "weights": str(without_encoder), "pretrained": str(without_encoder)}
     with caplog.at_level(logging.WARNING):
-        served = [predictor.spec.name for predictor in served_predictors(conf)]
+        served = [predictor.spec.name for predictor in served_predictors(conf, without_encoder)]
     assert DEFAULT_MODEL in served and "tgcam" not in served
     (told,) = (record.getMessage() for record in caplog.records if record.getMessage().startswith("tgcam is not"))
     assert "textseg fetch cxr-bert" in told
@@ -51,7 +51,8 @@ def test_all_are_those_that_are_ready_and_the_log_says_what_the_others_lack(with
 def test_what_is_named_and_not_ready_stops_the_start_with_what_to_do(without_encoder, conf, error, told):
     (without_encoder / "empty").mkdir()
     with pytest.raises(TextSegError, match=told) as stopped:
-        served_predictors({key: value.replace("HERE", str(without_encoder)) for key, value in conf.items()})
+        here = {key: value.replace("HERE", str(without_encoder)) for key, value in conf.items()}
+        served_predictors(here, without_encoder)
     assert type(stopped.value) is error
 
 

@@ -99,14 +99,17 @@ def _fetched(entry: Any, options: argparse.Namespace) -> dict[str, Any]:
 def train(options: argparse.Namespace) -> None:
     """Train a model, or go on with a training that was broken off."""
     spec = model_spec(options.model)
-    if (options.epochs is not None and options.epochs < 1) or (options.phantoms or 0) < 0:
-        raise DataError("--epochs is 1 or more, --phantoms 0 or more. Correct them.")
+    least = {"epochs": 1, "batch": 1, "accumulate": 1, "phantoms": 0, "workers": 0}
+    for name, smallest in least.items():
+        value = getattr(options, name)
+        if value is not None and value < smallest:
+            raise DataError(f"--{name} is {smallest} or more, not {value}. Correct it.")
     if options.reads == "verbatim" and options.phantoms:
         raise OptionError("Phantoms speak our canonical language, no words of yours: leave --phantoms or --reads away.")
     from textseg.engine.fit import Assignment, fit
     from textseg.engine.recipe import recipe_of
 
-    changes = {"epochs": options.epochs, "phantoms": options.phantoms}
+    changes = {name: getattr(options, name) for name in ("epochs", "phantoms", "batch", "accumulate")}
     recipe = replace(recipe_of(spec, options.recipe), **{key: v for key, v in changes.items() if v is not None})
     task = Assignment(
         spec,
@@ -117,13 +120,15 @@ def train(options: argparse.Namespace) -> None:
         laterality=options.laterality,
         split_column=options.split_column,
         device=options.device,
+        workers=options.workers,
         licence=options.licence,
         verbatim=options.reads == "verbatim",
         flips=options.flips,
         pretrained=options.pretrained,
         random_encoders=options.random_encoders,
     )
-    print(f"{fit(task)}: use it with --weights")
+    if path := fit(task):  # one of several processes tells it
+        print(f"{path}: use it with --weights")
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,8 @@ class Record:
     """One picture with its mask and what was said of it.
 
     finding: patient sides; None without a prompt. bilateral: as the sentence says, see `prompt.Reading`. modality:
-    xray, ct, or "" where the tables do not say it. words: instead of the finding, see `prompt.Reading`.
+    xray, ct, or "" where the tables do not say it. words: instead of the finding, see `prompt.Reading`. values: those
+    of the mask that count, all above 0 when empty. slices: those of a volume that are meant, all when empty.
     """
 
     name: str
@@ -37,11 +38,20 @@ class Record:
     patient: str
     modality: str = ""
     words: str = ""
+    values: tuple[int, ...] = ()
+    slices: tuple[int, ...] = ()
 
     def load(self) -> tuple[Picture, np.ndarray]:
-        """The picture, and its mask as N x H x W booleans on the displayed slices. Raises PictureError, DataError."""
+        """The picture, and its mask as N x H x W booleans on the displayed slices. Raises PictureError, DataError.
+
+        Of a volume of which some slices are meant, a picture of these alone, which has no way back to the file's grid.
+        """
         picture = read_picture(self.image, hint=self.modality)
-        return picture, read_mask(self.mask, picture)
+        masks = read_mask(self.mask, picture, self.values)
+        if not self.slices:
+            return picture, masks
+        meant = list(self.slices)
+        return replace(picture, pixels=picture.pixels[meant]), masks[meant]
 
 
 @contextmanager

@@ -20,7 +20,8 @@ def begin(folder: Path, told: Mapping[str, Any]) -> None:
     """Write what is trained into the folder of checkpoints; where there are some, it must be the same training.
 
     told: as JSON has it, with the recipe under "recipe". Only its epochs may have become more, where that leaves those
-    that are done as they were. Raises OptionError, which names what differs.
+    that are done as they were, and the pictures of a step may pass in other batches. Raises OptionError, which names
+    what differs.
     """
     told = json.loads(json.dumps(told))
     if any(folder.glob(f"{RESUME}*.pt")):
@@ -55,6 +56,7 @@ def _told_before(folder: Path) -> dict[str, Any]:
     try:
         told = from_json(path.read_bytes(), str(path))
         int(told["recipe"]["epochs"])
+        told["recipe"].setdefault("accumulate", 1)  # as earlier versions did, which did not write it
         return {key: value for key, value in told.items() if key != "schema"}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(
@@ -68,6 +70,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     other = [key for key in {**first, **second} if first.get(key) != second.get(key)]
     if _may_be_longer(before["recipe"], now["recipe"]):
         other = [key for key in other if key != "recipe.epochs"]
+    if _step(before["recipe"]) == _step(now["recipe"]):
+        other = [key for key in other if key not in ("recipe.batch", "recipe.accumulate")]
     return [_difference(key, first.get(key), second.get(key)) for key in other]
 
 
@@ -88,3 +92,8 @@ def _may_be_longer(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether there are more epochs now, and neither learning rate nor choice of those before hung on their number."""
     bound = now["schedule"] == "cosine" and now["period"] is None
     return now["epochs"] > before["epochs"] >= now["first_kept"] and not bound
+
+
+def _step(recipe: Mapping[str, Any]) -> int:
+    """Pictures of a step of the optimizer."""
+    return recipe["batch"] * recipe["accumulate"]

@@ -59,7 +59,7 @@ def evaluate(predictor: Predictor, records: list[Record], seed: int = 0, paper: 
     """
     scores = Scores()
     others = _others(len(records), seed)
-    for number, record in enumerate(tqdm(records, desc=f"evaluating {predictor.spec.name}", leave=False)):
+    for number, record in enumerate(tqdm(records, desc=f"evaluating {predictor.spec.name}", leave=False, disable=None)):
         _score(predictor, record, records[others[number]], scores, paper)
     return scores
 
@@ -91,6 +91,7 @@ def _score(predictor: Predictor, record: Record, other: Record, scores: Scores, 
         row |= _one_side(record.finding, reference, predicted, scores)
     elif _one_sided(record):
         scores.one_sided.append(overlaps["mirrored"])
+        row["one_sided"] = True
     scores.rows.append(row)
 
 

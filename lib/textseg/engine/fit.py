@@ -10,17 +10,18 @@ from monai.utils import set_determinism
 from torch import nn
 
 from textseg.data.records import Record, data_folder, read_records
+from textseg.data.seen import SUFFIX, Seen
 from textseg.engine.begun import begin, encoder_told, rows_told
 from textseg.engine.build import LOCAL_ENCODERS, starting_network
+from textseg.engine.distributed import is_first, processes
 from textseg.engine.evaluate import evaluate
 from textseg.engine.predictor import Predictor
-from textseg.engine.ready import read_manifest
+from textseg.engine.ready import SHIPPED_VERSION, read_manifest
 from textseg.engine.recipe import Recipe
 from textseg.engine.samples import draw_samples, load_samples
 from textseg.engine.trainer import Trained, denormals_as_zero, train
 from textseg.engine.weights import (
     CANONICAL,
-    SHIPPED_VERSION,
     VERBATIM,
     save_weights,
     take_encoder,
@@ -41,11 +42,11 @@ logger = logging.getLogger(__name__)
 class Assignment:
     """What is to be trained. data: folder or zip with rows marked train and valid in `split_column`.
 
-    output: weights, manifest and checkpoints go there; called again it goes on where it was broken off, another
-    training is refused there. licence: the terms of the weights, for the manifest. laterality: whose sides the
-    sentences speak of. verbatim: the text encoder reads the sentences as they stand, without drawn phantoms, and
-    without the recipe's flips unless `flips` says so. pretrained: folder of pretrained weights; random_encoders:
-    without any.
+    output: weights, manifest, checkpoints and scalars for TensorBoard go there; called again it goes on where it was
+    broken off, another training is refused there. device: None for a GPU where there is one. workers: processes that
+    prepare batches. licence: the terms of the weights, for the manifest. laterality: whose sides the sentences speak
+    of. verbatim: the text encoder reads the sentences as they stand, without drawn phantoms, and without the recipe's
+    flips unless `flips` says so. pretrained: folder of pretrained weights; random_encoders: without any.
     """
 
     spec: ModelSpec
@@ -55,7 +56,8 @@ class Assignment:
     seed: int = 1
     laterality: str = "patient"
     split_column: str = "split"
-    device: str = "cpu"
+    device: str | None = None
+    workers: int = 1
     licence: str | None = None
     verbatim: bool = False
     flips: bool = False
@@ -63,31 +65,51 @@ class Assignment:
     random_encoders: bool = False
 
 
-def fit(task: Assignment) -> Path:
+def fit(task: Assignment) -> Path | None:
     """Train on the rows marked train, choose on those marked valid; returns the weights file.
 
-    Raises OptionError for a combination that cannot be, DataError for the data, WeightsMissing for what it starts from.
+    Beside it lie its manifest and hashes of all pictures that it has seen, see `data.seen`. Of several processes (see
+    `distributed`) the first one writes it, when the others have ended and returned None. Raises OptionError for a
+    combination that cannot be, DataError for the data, WeightsMissing for what it starts from, and what `train` raises.
     """
     _check(task)
     task = replace(task, recipe=_own_words(task.recipe, task.flips)) if task.verbatim else task
-    spec, size = task.spec, task.spec.input_size
     with denormals_as_zero(), data_folder(task.data) as folder:
         training = _records(task, folder, "train")
         validation = _records(task, folder, "valid")
-        set_determinism(task.seed)
-        words = collected_words(record.words for record in training) if task.verbatim else None
-        network, started_from = _start(task, words)
-        checkpoints = task.output / "checkpoints"
-        begin(checkpoints, _told(task, network.text_encoder, training, validation))
-        samples = load_samples(training, size) + draw_samples(task.recipe.phantoms, task.seed, size)
-        choosing = load_samples(validation[:CHOOSING_ROWS], size)
-        trained = train(
-            spec, network, task.recipe, samples, choosing, checkpoints, task.seed, task.device, verbatim=task.verbatim
-        )
-        path = task.output / f"{spec.name}.safetensors"
+        with processes(task.device) as device:
+            first, (trained, started_from) = is_first(), _trained(task, device, training, validation)
+        if not first:
+            return None
+        path = task.output / f"{task.spec.name}.safetensors"
         save_weights(trained.network, path, _manifest(task, len(training), trained, started_from))
+        Seen.of([*training, *validation]).write(path.with_suffix(SUFFIX))
         _add_validation(task, path, validation)
     return path
+
+
+def _trained(task: Assignment, device: str, training: list[Record], validation: list[Record]) -> tuple[Trained, str]:
+    """The outcome, and what the manifest says of where it started from."""
+    spec, size, checkpoints = task.spec, task.spec.input_size, task.output / "checkpoints"
+    set_determinism(task.seed)
+    words = collected_words(record.words for record in training) if task.verbatim else None
+    network, started_from = _start(task, words)
+    if is_first():
+        begin(checkpoints, _told(task, network.text_encoder, training, validation))
+    trained = train(
+        spec,
+        network,
+        task.recipe,
+        load_samples(training, size) + draw_samples(task.recipe.phantoms, task.seed, size),
+        load_samples(validation[:CHOOSING_ROWS], size),
+        checkpoints,
+        task.seed,
+        device,
+        task.workers,
+        task.verbatim,
+        board=task.output / "tensorboard",
+    )
+    return trained, started_from
 
 
 def _check(task: Assignment) -> None:

@@ -1,23 +1,28 @@
-"""What is attached to a training: every step and epoch, the average of the weights, the choice, checkpoints."""
+"""What is attached to a training: every pass, step and epoch, the average of the weights, the choice, checkpoints."""
 
 import logging
 import time
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
-from ignite.handlers.tqdm_logger import ProgressBar
 from monai.engines import IterationEvents, SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import CheckpointLoader, CheckpointSaver, LrScheduleHandler, StatsHandler, ValidationHandler
+from monai.handlers import CheckpointLoader, CheckpointSaver, LrScheduleHandler, ValidationHandler
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from textseg.engine.distributed import is_first, sum_over_processes
 from textseg.engine.recipe import Recipe
+from textseg.engine.steps import ends_step, pass_of_epoch
+from textseg.errors import TrainingDiverged
 
 RESUME, BEST = "resume", "best.pt"
+STEP_COMPLETED = Events.ITERATION_COMPLETED(event_filter=ends_step)
+SKIPPED = 5  # passes in a row whose loss is no number, in mixed precision, before a training counts as diverged
 logger = logging.getLogger(__name__)
 
 
@@ -40,17 +45,34 @@ class Scaling:
             self.trainer.scaler.load_state_dict(stored)
 
 
+class Place:
+    """How far a trainer is, for its checkpoints, which are written between epochs: a break may change the passes."""
+
+    def __init__(self, trainer: SupervisedTrainer) -> None:
+        self.trainer = trainer
+
+    def state_dict(self) -> dict[str, Any]:
+        """The trainer's."""
+        return self.trainer.state_dict()
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """The trainer's, at the same epoch."""
+        epochs, length = stored["iteration"] // stored["epoch_length"], self.trainer.state.epoch_length
+        self.trainer.load_state_dict({**stored, "iteration": epochs * length, "epoch_length": length})
+
+
 def attach_steps(trainer: SupervisedTrainer, recipe: Recipe, schedule: LambdaLR, network: nn.Module, seed: int) -> None:
-    """What happens at every epoch's start and every step: shuffling, clipping, learning rate, time, progress."""
+    """What happens at every epoch's start, pass and step: shuffling, time; gradients summed and clipped, their rate."""
     trainer.state.seconds = 0.0
     trainer.state_dict_user_keys.append("seconds")
-    sampler = trainer.data_loader.sampler
+    passes = trainer.data_loader.batch_sampler
     clock = {"last": time.monotonic()}
 
     @trainer.on(Events.EPOCH_STARTED)
     def _shuffle(engine: Engine) -> None:
-        sampler.epoch = engine.state.epoch
-        torch.manual_seed(seed + engine.state.epoch)  # dropout too goes on as if nothing had been broken off
+        passes.epoch = engine.state.epoch
+        # dropout too goes on as if nothing had been broken off, and is another one in each process
+        torch.manual_seed(seed + engine.state.epoch + 100_000 * idist.get_rank())
 
     @trainer.on(Events.ITERATION_COMPLETED)
     def _count_time(engine: Engine) -> None:
@@ -58,23 +80,59 @@ def attach_steps(trainer: SupervisedTrainer, recipe: Recipe, schedule: LambdaLR,
         engine.state.seconds += now - clock["last"]
         clock["last"] = now
 
-    if recipe.clip:
-
-        @trainer.on(IterationEvents.BACKWARD_COMPLETED)
-        def _clip() -> None:
-            if trainer.scaler is not None:  # what `clip` bounds are the gradients themselves
-                trainer.scaler.unscale_(trainer.optimizer)
+    @trainer.on(IterationEvents.BACKWARD_COMPLETED)
+    def _before_step(engine: Engine) -> None:
+        if not ends_step(engine):
+            return
+        sum_over_processes(network)
+        if recipe.clip:
+            if engine.scaler is not None:  # what `clip` bounds are the gradients themselves
+                engine.scaler.unscale_(engine.optimizer)
             nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
 
-    LrScheduleHandler(schedule, print_lr=False, epoch_level=False).attach(trainer)
-    StatsHandler(iteration_log=False, tag_name="loss", output_transform=lambda output: output["loss"]).attach(trainer)
-    ProgressBar().attach(trainer, output_transform=lambda output: {"loss": float(output["loss"].detach())})
+    trainer.add_event_handler(STEP_COMPLETED, LrScheduleHandler(schedule, print_lr=False))
+
+
+def attach_losses(trainer: SupervisedTrainer, network: nn.Module) -> None:
+    """The loss of a pass counts by its pictures in the loss of its step; one that is no number ends the training.
+
+    In mixed precision single steps are passed over by the scaler. Raises TrainingDiverged.
+    """
+    passes, lost = trainer.data_loader.batch_sampler, {"in a row": 0}
+
+    @trainer.on(IterationEvents.LOSS_COMPLETED)
+    def _weigh(engine: Engine) -> None:
+        output, number = engine.state.output, pass_of_epoch(engine)
+        output["told"], output["counted"] = output["loss"].detach(), passes.counted[number]
+        output["loss"] = output["loss"] * (passes.weights[number] * engine.accumulation_steps)  # which MONAI divides by
+        lost["in a row"] = 0 if output["told"].isfinite() else lost["in a row"] + 1
+        if lost["in a row"] > (min(SKIPPED, len(passes) - 1) if engine.amp else 0):
+            raise diverged(engine)
+
+    @trainer.on(IterationEvents.BACKWARD_COMPLETED)
+    def _tell(engine: Engine) -> None:
+        engine.state.output["loss"] = engine.state.output.pop("told")
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def _look_at_weights(engine: Engine) -> None:
+        if not all(weight.isfinite().all() for weight in network.parameters()):
+            raise diverged(engine)
+
+
+def diverged(engine: Engine) -> TrainingDiverged:
+    """The error, with what to do."""
+    kept = f"Epoch {engine.state.best_epoch}, its best, stays" if engine.state.best_epoch else "Nothing of it is kept"
+    return TrainingDiverged(
+        f"The training diverged in epoch {engine.state.epoch}: its loss or a weight is no finite number any more. "
+        f"{kept}. Train into another folder (--output) with more pictures in a step (--accumulate), another seed or "
+        "another recipe, and look at the pictures that you added last."
+    )
 
 
 def attach_average(trainer: SupervisedTrainer, network: nn.Module, kept: AveragedModel) -> None:
-    """The running average of the weights; in the first epoch it only follows them."""
+    """The running average of the weights, step by step; in the first epoch it only follows them."""
 
-    @trainer.on(Events.ITERATION_COMPLETED)
+    @trainer.on(STEP_COMPLETED)
     def _average(engine: Engine) -> None:
         if engine.state.epoch == 1:
             kept.n_averaged.zero_()
@@ -82,27 +140,34 @@ def attach_average(trainer: SupervisedTrainer, network: nn.Module, kept: Average
 
 
 def attach_choice(
-    trainer: SupervisedTrainer, evaluator: SupervisedEvaluator, recipe: Recipe, kept: AveragedModel, folder: Path
+    trainer: SupervisedTrainer, evaluator: SupervisedEvaluator | None, recipe: Recipe, kept: AveragedModel, folder: Path
 ) -> EarlyStopping | None:
-    """Validate after every epoch, keep the best, stop when nothing gets better.
+    """After every epoch validate and keep the best, stop when nothing gets better; without an evaluator keep the last.
 
     Returns what counts the epochs without a better one; None where the recipe has no patience.
     """
-    trainer.state.best_dice, trainer.state.best_epoch = -1.0, 0
+    trainer.state.best_dice, trainer.state.best_epoch, trainer.state.dice = -1.0, 0, None
     trainer.state_dict_user_keys.extend(("best_dice", "best_epoch"))
 
-    @evaluator.on(Events.COMPLETED)
-    def _keep_best(engine: Engine) -> None:
-        dice, epoch = float(engine.state.metrics["val_dice"]), trainer.state.epoch
-        logger.info("epoch %d: validation dice_image %.4f after %.0f s", epoch, dice, trainer.state.seconds)
-        if dice > trainer.state.best_dice and epoch >= min(recipe.first_kept, recipe.epochs):
-            torch.save(kept.module.state_dict(), folder / BEST)
-            trainer.state.best_dice, trainer.state.best_epoch = dice, epoch
+    def keep(engine: Engine) -> None:
+        state = trainer.state
+        state.dice = None if evaluator is None else float(evaluator.state.metrics["dice"])
+        told = "no validation" if state.dice is None else f"validation dice_image {state.dice:.4f}"
+        logger.info("epoch %d: loss %.4f, %s after %.0f s", state.epoch, state.metrics["loss"], told, state.seconds)
+        early = state.epoch < min(recipe.first_kept, recipe.epochs)
+        if state.dice is None or (state.dice > state.best_dice and not early):
+            state.best_dice, state.best_epoch = state.dice, state.epoch
+            if is_first():
+                torch.save(kept.module.state_dict(), folder / BEST)
 
+    if evaluator is None:
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, keep)
+        return None
+    evaluator.add_event_handler(Events.COMPLETED, keep)
     ValidationHandler(interval=1, validator=evaluator).attach(trainer)
     if not recipe.patience:
         return None
-    stopping = EarlyStopping(recipe.patience, lambda engine: engine.state.metrics["val_dice"], trainer)
+    stopping = EarlyStopping(recipe.patience, lambda engine: engine.state.metrics["dice"], trainer)
     evaluator.add_event_handler(Events.COMPLETED, stopping)
     return stopping
 
@@ -114,7 +179,9 @@ def attach_checkpoints(
 
     A training that `stopping` ended is over when it is called again.
     """
-    parts = {**parts, "trainer": trainer, "scaler": Scaling(trainer)} | ({"stopping": stopping} if stopping else {})
+    parts = {**parts, "trainer": Place(trainer), "scaler": Scaling(trainer)} | (
+        {"stopping": stopping} if stopping else {}
+    )
     saver = CheckpointSaver(str(folder), parts, file_prefix=RESUME, save_interval=1, n_saved=1, epoch_level=True)
     saver.attach(trainer)
     stored = sorted(folder.glob(f"{RESUME}*.pt"), key=lambda path: path.stat().st_mtime)

@@ -15,8 +15,9 @@ import torch
 from cachetools import LRUCache, cachedmethod
 from torch import Tensor, nn
 
+from textseg.engine.ready import SHIPPED_VERSION
 from textseg.engine.texts import Said, TextReader
-from textseg.engine.weights import CANONICAL, SHIPPED_VERSION, VERBATIM, load_stored, spoken_sides
+from textseg.engine.weights import CANONICAL, VERBATIM, load_stored, spoken_sides
 from textseg.imaging.picture import CT, Picture
 from textseg.imaging.preprocess import to_display, to_network
 from textseg.registry import ModelSpec

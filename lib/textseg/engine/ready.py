@@ -9,6 +9,8 @@ from textseg.engine.pretrained import PRETRAINED, find_pretrained
 from textseg.errors import WeightsMissing
 from textseg.registry import MODELS, ModelSpec
 
+SHIPPED_VERSION = "v0000"
+
 
 def not_ready(spec: ModelSpec, path: Path | None = None, pretrained: Path | None = None) -> str | None:
     """None for a model that is ready, else the sentence that says why it is not and what to do.

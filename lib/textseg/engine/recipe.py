@@ -14,6 +14,7 @@ from textseg.registry import ModelSpec
 class Recipe:
     """One way to train.
 
+    batch: pictures at a time, of all processes together. accumulate: batches of a step of the optimizer.
     rate: learning rate of all weights, encoder_rate: of the pretrained encoder. schedule: "cosine" (warm-up of so
     many steps, then one cosine to `floor` times the rate, reached after `period` epochs or at the end), "restarts" (a
     cosine to `floor` every 10 epochs) or "decay" (0.99 times as much each epoch, down to `floor`). average: decay
@@ -28,6 +29,7 @@ class Recipe:
     batch: int
     rate: float
     encoder_rate: float
+    accumulate: int = 1
     weight_decay: float = 0.0
     clip: float | None = None
     schedule: str = "restarts"
@@ -43,6 +45,11 @@ class Recipe:
     mixed: bool = True
     loss: Mapping[str, float | bool] = field(default_factory=lambda: MappingProxyType({}))
     augment: AugmentSettings = field(default_factory=AugmentSettings)
+
+    @property
+    def step(self) -> int:
+        """Pictures of a step of the optimizer."""
+        return self.batch * self.accumulate
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict, for manifests."""

@@ -5,25 +5,33 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from textseg.data.augment import Augment, AugmentSettings, Sample
 from textseg.data.phantoms import draw_radiograph, random_places
 from textseg.data.records import Record
+from textseg.engine.distributed import is_first
 from textseg.engine.texts import Said, TextReader
 from textseg.imaging.preprocess import mask_to_network, to_network
 
 
 def load_samples(records: list[Record], size: int) -> list[Sample]:
-    """Every record's first slice and mask at size x size, with what is said of it. Progress is shown on stderr."""
-    return [_load(record, size) for record in tqdm(records, desc="reading pictures", leave=False)]
+    """Every slice of every record with its mask at size x size, and what is said of it. Shows a bar on a terminal."""
+    shown = tqdm(records, desc="reading pictures", leave=False, disable=None if is_first() else True)
+    return [sample for record in shown for sample in _load(record, size)]
 
 
 def draw_samples(count: int, seed: int, size: int) -> list[Sample]:
     """Drawn phantoms as samples; the same seed draws the same ones."""
     random = np.random.default_rng(seed)
     drawn = [draw_radiograph(random_places(random), seed=seed + index, size=size) for index in range(count)]
+    return [Sample(phantom.image, phantom.mask, phantom.finding) for phantom in drawn]
+
+
+def draw_healthy(count: int, seed: int, size: int) -> list[Sample]:
+    """Drawn phantoms without infection, and words that deny any."""
+    drawn = [draw_radiograph({}, seed + index, size) for index in range(count)]
     return [Sample(phantom.image, phantom.mask, phantom.finding) for phantom in drawn]
 
 
@@ -56,25 +64,13 @@ class TrainingSamples(Dataset):
         return self.augment(sample)
 
 
-class EpochSampler(Sampler):
-    """A fresh shuffle every epoch, by seed and epoch, so that a resumed training goes on where it stopped."""
-
-    def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed, self.epoch = count, seed, 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return iter([(self.epoch, int(number)) for number in order])
-
-
-def _load(record: Record, size: int) -> Sample:
+def _load(record: Record, size: int) -> Iterator[Sample]:
     picture, masks = record.load()
-    image = (to_network(picture.part(0, 1), size)[0, 0] * 255).round().byte().numpy()
-    mask = mask_to_network(masks[:1], size)[0, 0].byte().numpy()
-    return Sample(image, mask, record.finding, record.bilateral, record.words)
+    for number in range(len(masks)):
+        part = slice(number, number + 1)
+        image = (to_network(picture.part(number, number + 1), size)[0, 0] * 255).round().byte().numpy()
+        mask = mask_to_network(masks[part], size)[0, 0].byte().numpy()
+        yield Sample(image, mask, record.finding, record.bilateral, record.words)
 
 
 def _unit(image: np.ndarray) -> np.ndarray:

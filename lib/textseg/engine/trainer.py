@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.metrics import Average
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
@@ -18,21 +20,35 @@ from torch.utils.data import DataLoader
 
 from textseg.data.augment import Sample
 from textseg.engine.build import objective_of
-from textseg.engine.handlers import BEST, attach_average, attach_checkpoints, attach_choice, attach_steps
+from textseg.engine.handlers import (
+    BEST,
+    attach_average,
+    attach_checkpoints,
+    attach_choice,
+    attach_losses,
+    attach_steps,
+)
+from textseg.engine.memory import fitting_memory
 from textseg.engine.metrics import Overlap
 from textseg.engine.recipe import Recipe
-from textseg.engine.samples import EpochSampler, TrainingSamples, batch_of
+from textseg.engine.reports import EpochDone, Told
+from textseg.engine.samples import TrainingSamples, batch_of
+from textseg.engine.steps import EpochPasses
 from textseg.engine.texts import TextReader
+from textseg.errors import OptionError
 from textseg.registry import ModelSpec
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: the network of the best epoch, which epoch that was, its validation Dice, seconds spent in all."""
+    """The outcome: the network of the best epoch, which epoch that was, its validation Dice, seconds spent in all.
+
+    dice: None without validation.
+    """
 
     network: nn.Module
     epoch: int
-    dice: float
+    dice: float | None
     seconds: float
 
 
@@ -41,37 +57,116 @@ def train(
     network: nn.Module,
     recipe: Recipe,
     training: list[Sample],
-    validation: list[Sample],
+    validation: list[Sample] | None,
     folder: Path,
     seed: int,
     device: str = "cpu",
     workers: int = 1,
     verbatim: bool = False,
+    after_epoch: Callable[[EpochDone], None] | None = None,
+    board: Path | None = None,
 ) -> Trained:
-    """Train a network of the registry, in place. verbatim: it reads the samples' own words.
+    """Train a network of the registry, in place, from the weights that it has. verbatim: it reads the samples' words.
 
     folder: checkpoints go here, and a training that was broken off goes on from there. Selection is by mean Dice per
-    image of the (averaged) weights on `validation`, right text.
+    image of the (averaged) weights on `validation`, right text; None for no validation: then the last epoch counts, and
+    no patience ends the training. device: of this process, see `distributed`. workers: processes that prepare batches,
+    0 for none but this one. after_epoch: called by the first process when an epoch's checkpoint is written. board:
+    folder of scalars for TensorBoard.
+
+    Raises TrainingDiverged when the loss is no number any more, OutOfMemory when memory does not suffice for one
+    picture at a time (see `memory`), OptionError for a step or validation that cannot be.
     """
+    if recipe.step < idist.get_world_size():
+        raise OptionError(f"{recipe.step} pictures in a step are too few for {idist.get_world_size()} processes.")
+    if validation is not None and not validation:
+        raise OptionError("There are no validation pictures to choose the best epoch by. Add some.")
     folder.mkdir(parents=True, exist_ok=True)
-    set_determinism(seed)
-    network = network.train().to(device, memory_format=torch.channels_last)
-    reader = TextReader.of(network, verbatim)
-    kept = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
-    loader = _training_loader(reader, training, recipe, seed, workers)
-    optimizer = _optimizer(network, recipe)
-    schedule = LambdaLR(optimizer, rate_schedule(recipe, len(loader)))
-    trainer = _trainer(spec, recipe, network, optimizer, loader, device)
-    evaluator = _evaluator(reader, kept, validation, recipe, device)
-    attach_steps(trainer, recipe, schedule, network, seed)
-    attach_average(trainer, network, kept)
-    stopping = attach_choice(trainer, evaluator, recipe, kept, folder)
-    parts = {"net": network, "kept": kept, "optimizer": optimizer, "schedule": schedule}
-    attach_checkpoints(trainer, parts, stopping, folder)
-    trainer.run()
-    best = torch.load(folder / BEST, map_location="cpu", weights_only=True)
-    network.load_state_dict(best)
-    return Trained(network.cpu().eval(), trainer.state.best_epoch, trainer.state.best_dice, trainer.state.seconds)
+    told = Told(after_epoch, board)
+    task = _Task(spec, network, recipe, training, validation, folder, seed, device, workers, verbatim, told)
+    return fitting_memory(task.attempt, network, recipe)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What `train` was asked for, and the parts that one attempt at it is put together from."""
+
+    spec: ModelSpec
+    network: nn.Module
+    recipe: Recipe
+    training: list[Sample]
+    validation: list[Sample] | None
+    folder: Path
+    seed: int
+    device: str
+    workers: int
+    verbatim: bool
+    told: Told
+
+    def attempt(self, batch: int) -> Trained:
+        """Train to the end, from the newest checkpoint if there is one. batch: pictures at a time in this process."""
+        set_determinism(self.seed)
+        network = self.network.train().to(self.device, memory_format=torch.channels_last)
+        kept = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.recipe.average), use_buffers=True)
+        loader = self._loader(batch)
+        optimizer = _optimizer(network, self.recipe)
+        schedule = LambdaLR(optimizer, rate_schedule(self.recipe, loader.batch_sampler.steps))
+        trainer = self._trainer(optimizer, loader)
+        evaluator = None if self.validation is None else self._evaluator(kept, self.validation, batch)
+        attach_losses(trainer, network)
+        attach_steps(trainer, self.recipe, schedule, network, self.seed)
+        attach_average(trainer, network, kept)
+        stopping = attach_choice(trainer, evaluator, self.recipe, kept, self.folder)
+        parts = {"net": network, "kept": kept, "optimizer": optimizer, "schedule": schedule}
+        attach_checkpoints(trainer, parts, stopping, self.folder)
+        self.told.attach(trainer, evaluator)
+        trainer.run()
+        idist.barrier()  # until the first process has written the best
+        network.load_state_dict(torch.load(self.folder / BEST, map_location="cpu", weights_only=True))
+        return Trained(network.cpu().eval(), trainer.state.best_epoch, trainer.state.best_dice, trainer.state.seconds)
+
+    def _loader(self, batch: int) -> DataLoader:
+        process, processes = idist.get_rank(), idist.get_world_size()
+        return DataLoader(
+            TrainingSamples(self.training, self.recipe.augment, self.seed),
+            batch_sampler=EpochPasses(len(self.training), self.seed, self.recipe.step, batch, process, processes),
+            collate_fn=partial(batch_of, self._reader),
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+    def _trainer(self, optimizer: torch.optim.Optimizer, loader: DataLoader) -> SupervisedTrainer:
+        trainer = SupervisedTrainer(
+            device=self.device,
+            max_epochs=self.recipe.epochs,
+            train_data_loader=loader,
+            network=self.network,
+            optimizer=optimizer,
+            loss_function=objective_of(self.spec, self.recipe.loss),
+            prepare_batch=_prepare,
+            decollate=False,
+            amp=self.recipe.mixed and self.device.startswith("cuda"),
+            optim_set_to_none=True,
+            accumulation_steps=loader.batch_sampler.passes,
+        )
+        Average(_loss_of_pictures, device=self.device)[0].attach(trainer, "loss")
+        return trainer
+
+    def _evaluator(self, kept: AveragedModel, validation: list[Sample], batch: int) -> SupervisedEvaluator:
+        process, processes = idist.get_rank(), idist.get_world_size()
+        own = validation[process::processes] if len(validation) >= processes else validation
+        return SupervisedEvaluator(
+            device=self.device,
+            val_data_loader=DataLoader(own, batch_size=batch, collate_fn=partial(batch_of, self._reader)),
+            network=kept,
+            prepare_batch=_prepare,
+            decollate=False,
+            key_val_metric={"dice": Average(_dice_of_batch, device=self.device)[0]},
+        )
+
+    @property
+    def _reader(self) -> TextReader:
+        return TextReader.of(self.network, self.verbatim)
 
 
 @contextmanager
@@ -86,17 +181,6 @@ def denormals_as_zero() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
-
-
-def _training_loader(reader: TextReader, samples: list[Sample], recipe: Recipe, seed: int, workers: int) -> DataLoader:
-    return DataLoader(
-        TrainingSamples(samples, recipe.augment, seed),
-        batch_size=recipe.batch,
-        sampler=EpochSampler(len(samples), seed),
-        collate_fn=partial(batch_of, reader),
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -135,40 +219,9 @@ def _prepare(batch: dict[str, Tensor], device: str | torch.device, non_blocking:
     return image, mask, (text,), {}
 
 
-def _trainer(
-    spec: ModelSpec,
-    recipe: Recipe,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loader: DataLoader,
-    device: str,
-) -> SupervisedTrainer:
-    return SupervisedTrainer(
-        device=device,
-        max_epochs=recipe.epochs,
-        train_data_loader=loader,
-        network=network,
-        optimizer=optimizer,
-        loss_function=objective_of(spec, recipe.loss),
-        prepare_batch=_prepare,
-        decollate=False,
-        amp=recipe.mixed and device.startswith("cuda"),
-        optim_set_to_none=True,
-    )
-
-
-def _evaluator(
-    reader: TextReader, kept: AveragedModel, validation: list[Sample], recipe: Recipe, device: str
-) -> SupervisedEvaluator:
-    loader = DataLoader(validation, batch_size=recipe.batch, collate_fn=partial(batch_of, reader))
-    return SupervisedEvaluator(
-        device=device,
-        val_data_loader=loader,
-        network=kept,
-        prepare_batch=_prepare,
-        decollate=False,
-        key_val_metric={"val_dice": Average(_dice_of_batch, device=device)[0]},
-    )
+def _loss_of_pictures(output: dict[str, Any]) -> Tensor:
+    """N x 1, once for each picture that counts; none of a loss that is no number, whose step the scaler skips."""
+    return output["loss"].expand(output["counted"] if output["loss"].isfinite() else 0, 1)
 
 
 def _dice_of_batch(output: dict[str, Tensor]) -> Tensor:

@@ -1,6 +1,7 @@
 """Weights on disk: safetensors in half precision beside a JSON manifest that says where they come from."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ from textseg.text.prompt import LATERALITIES
 from textseg.text.tokens import LENGTH
 
 MANIFEST_SCHEMA = 1
-SHIPPED_VERSION = "v0000"
 CANONICAL, VERBATIM = ("canonical", "verbatim")  # what a text encoder reads: our sentence, or the user's words
 
 
-def save_weights(network: nn.Module, path: Path, manifest: dict[str, Any]) -> None:
-    """Write `path` (.safetensors, floats in half precision) and its manifest (.json), each in one step."""
+def save_weights(network: nn.Module | Mapping[str, torch.Tensor], path: Path, manifest: dict[str, Any]) -> None:
+    """Write `path` (.safetensors, floats in half precision) and its manifest (.json), each in one step.
+
+    network: or its state.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    state = network.state_dict() if isinstance(network, nn.Module) else network
     tensors = {
-        key: (value.half() if value.is_floating_point() else value).contiguous().clone()
-        for key, value in network.state_dict().items()
+        key: (value.half() if value.is_floating_point() else value).contiguous().clone() for key, value in state.items()
     }
     partial = path.with_suffix(".partial")
     partial.write_bytes(save(tensors))  # `save_file` makes a file that only its owner may read

@@ -1,6 +1,7 @@
 """Labels and masks in: laid on the grid of the picture they belong to, or refused."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import nibabel.orientations as orientations
@@ -41,12 +42,15 @@ def read_label(path: str | os.PathLike[str], picture: Picture) -> np.ndarray:
     return laid.astype(np.uint8 if laid.max() < 256 else np.uint16)
 
 
-def read_mask(path: str | os.PathLike[str], picture: Picture) -> np.ndarray:
-    """A mask file as N x H x W booleans on the picture's displayed slices: every value above 0 is foreground.
+def read_mask(path: str | os.PathLike[str], picture: Picture, values: Collection[int] = ()) -> np.ndarray:
+    """A mask file as N x H x W booleans on the picture's displayed slices.
+
+    values: those that are foreground; every value above 0 when there are none.
 
     Raises as `read_label` does.
     """
-    return picture.view.displayed(read_label(path, picture)) > 0
+    label = picture.view.displayed(read_label(path, picture))
+    return np.isin(label, list(values)) if values else label > 0
 
 
 def check_label_file(path: Path) -> Decoded:

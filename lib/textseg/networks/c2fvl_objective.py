@@ -23,7 +23,10 @@ def soft_dice_loss(probability: Tensor, mask: Tensor, smooth: float = 4e-5) -> T
 
 
 def balanced_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
-    """Half the mean over foreground plus half the mean over background pixels of the whole batch at once."""
+    """Half the mean over foreground plus half the mean over background pixels of the whole batch at once.
+
+    The batch is what passes at one time: where a step is made of several passes or processes, their own share each.
+    """
     each = torch.clamp(F.binary_cross_entropy_with_logits(logits, mask, reduction="none"), max=100)
     foreground = (each * mask).sum() / (mask.sum() + 1e-12)
     background = (each * (1 - mask)).sum() / ((1 - mask).sum() + 1e-12)

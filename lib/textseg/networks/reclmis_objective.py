@@ -49,7 +49,10 @@ def patch_loss(output: RecLMISOutput) -> Tensor:
 
 
 def word_loss(output: RecLMISOutput) -> Tensor:
-    """L_V2T: mean squared distance of the rebuilt words that count from the text encoder's vectors (equation 10)."""
+    """L_V2T: mean squared distance of the rebuilt words that count from the text encoder's vectors (equation 10).
+
+    The mean is over the words of what passes at one time, see `contrastive_loss`.
+    """
     return (output.rebuilt_words - output.target).square().mean(dim=-1)[output.counted].mean()
 
 
@@ -57,7 +60,8 @@ def contrastive_loss(output: RecLMISOutput, merge_equal: bool = False) -> Tensor
     """L_CCL: every prompt against every picture of the batch, by words and patches before they meet (equations 5, 6).
 
     The scores, probabilities already, go through softmax once more, as in the published network. merge_equal: the
-    picture of an equal prompt is no wrong answer; in the published network it is one.
+    picture of an equal prompt is no wrong answer; in the published network it is one. The batch is what passes at one
+    time: where a step is made of several passes or processes, each contrasts its own share alone.
     """
     with torch.autocast(output.words.device.type, enabled=False):  # a hundredth of a cosine is what is told apart
         alike = _likeness(output, F.normalize(output.words.float(), dim=-1), F.normalize(output.raw.float(), dim=-1))

@@ -9,6 +9,7 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
 
 from textseg import __version__
 from textseg.data.joined import CLASS_LABEL
@@ -16,16 +17,20 @@ from textseg.data.store.clients import Client
 from textseg.errors import PictureNotFound, StoreError, UnknownModel
 from textseg.server.batch import BatchRuns
 from textseg.server.caller import current_caller
-from textseg.server.conf import SETTINGS, is_on
+from textseg.server.conf import SETTINGS, count_of, is_on
 from textseg.server.delivery import state_of
 from textseg.server.http_errors import told_to_the_client
 from textseg.server.infer import Job, Outcome, TextSegInfer
+from textseg.server.labelled import labelled_since
 from textseg.server.names import check_tag
+from textseg.server.retrain_after import RetrainAfter
+from textseg.server.routes.tasks import Training
 from textseg.server.served import served_predictors
 from textseg.server.sessions import SafeSessions
 from textseg.server.strategy import RandomStrategy
 from textseg.server.studies import Studies
 from textseg.server.temporary import clear_left_behind
+from textseg.server.train import TextSegTrain, stay_behind, tell_trainings, training_settings
 from textseg.server.wire import open_wire
 from textseg.text.hints import shown
 
@@ -40,6 +45,7 @@ class TextSegApp(MONAILabelApp):
         conf = conf or {}
         for key in sorted(set(conf) - set(SETTINGS)):
             logger.warning("--conf %s is not known here and changes nothing; known: %s", key, ", ".join(SETTINGS))
+        self._retraining: RetrainAfter | None = None
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -60,7 +66,12 @@ class TextSegApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """One task per model served, loaded and warmed up before the first request."""
-        return {predictor.spec.name: TextSegInfer(predictor) for predictor in served_predictors(self.conf)}
+        return {each.spec.name: TextSegInfer(each) for each in served_predictors(self.conf, Path(self.app_dir))}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """One task per model served: stock OHIF starts every trainer that is listed."""
+        settings_ = training_settings(self.conf, self.studies)
+        return {name: TextSegTrain(task.current, settings_) for name, task in self._infers.items()}
 
     def init_strategies(self) -> dict[str, Strategy]:
         """What Next Sample offers."""
@@ -73,8 +84,10 @@ class TextSegApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         """Before the first request: the wire is closed but for what is open, and what is served is told."""
         clear_left_behind()
+        tell_trainings()
         open_wire(allow_remote=is_on(self.conf, "allow_remote"))
         super().on_init_complete()
+        self._retraining = self._retrain_after(count_of(self.conf, "retrain_after"))
         logger.info(
             "Ready: %s; %d pictures. In 3D Slicer: module MONAI Label, connect, Next Sample, write into the cell "
             "beside `prompt` under Options, Run.",
@@ -82,8 +95,21 @@ class TextSegApp(MONAILabelApp):
             len(self.datastore().list_images()),
         )
 
+    def train(self, request: dict[str, Any]) -> dict[str, Any]:
+        """MONAI Label's hook in the process that it starts for a training."""
+        stay_behind()
+        return super().train(request)
+
+    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
+        """MONAI Label's hook after every submitted label."""
+        if self._retraining:
+            self._retraining.submitted(image_id)
+        return {}
+
     def close(self) -> None:
         """End what runs beside the requests, when another instance takes over."""
+        if self._retraining:
+            self._retraining.close()
         if isinstance(self._datastore, Studies):
             self._datastore.close()
 
@@ -146,6 +172,15 @@ class TextSegApp(MONAILabelApp):
             raise StoreError("The studies folder cannot be written: no label is saved. Give the server the right to.")
         keeping.save_run(image_id, tag, outcome.file, entry, {"params": outcome.reply})
         return image_id
+
+    def _retrain_after(self, count: int) -> RetrainAfter | None:
+        """What begins trainings by itself; None where that is not asked for."""
+        studies = self._datastore
+        if not count or not self._trainers or not isinstance(studies, Studies):
+            return None
+        stats = [trainer.stats() for trainer in self._trainers.values()]
+        last = min(str(each.get("started") or "") for each in stats)
+        return RetrainAfter(count, Training().start_all, labelled_since(studies, last))
 
     def _task(self, model: object) -> TextSegInfer:
         if not isinstance(model, str) or model not in self._infers:

@@ -20,6 +20,7 @@ from textseg.errors import DataError, OptionError, PromptError
 from textseg.imaging.picture import Picture
 from textseg.imaging.read import read_picture
 from textseg.imaging.write import write_new_mask
+from textseg.learning.current import CurrentPredictor
 from textseg.server.caller import current_caller
 from textseg.server.options import InferOptions, infer_config, read_options
 from textseg.server.request_log import told
@@ -100,21 +101,24 @@ class Outcome:
 class TextSegInfer(InferTask):
     """One model as MONAI Label's clients see it: type segmentation, one label, a free-text prompt."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, current: CurrentPredictor) -> None:
         super().__init__(
             type=InferType.SEGMENTATION,
             labels={CLASS_LABEL: 1},
             dimension=2,
-            description=f"{predictor.spec.title}. Write what to segment into `prompt`, in the patient's sides.",
-            config=infer_config(predictor.threshold),
+            description=f"{current.spec.title}. Write what to segment into `prompt`, in the patient's sides.",
         )
-        self.predictor = predictor
+        self.current = current
         # Not the common temporary folder: a client on this machine saves there under the same name.
         self._folder = temporary_folder()
 
     def is_valid(self) -> bool:
         """The model is loaded before the first request, or the server does not start."""
         return True
+
+    def config(self) -> dict[str, Any]:
+        """The options as a viewer shows them, with the threshold of the version that serves."""
+        return infer_config(self.current.get().threshold)
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """As MONAI Label asks a task: request holds the options and `image`, a path; returns mask file and reply."""
@@ -123,37 +127,43 @@ class TextSegInfer(InferTask):
 
     def run(self, job: Job) -> Outcome:
         """Options, text, picture, mask, file. Raises TextSegError."""
-        watch = Stopwatch()
+        watch, predictor = Stopwatch(), self.current.get()
         with watch.measure("total"):
-            options = read_options(job.options, self.predictor.threshold)
-            asked = which_text(options, job, self.predictor.spoken)
+            options = read_options(job.options, predictor.threshold)
+            asked = which_text(options, job, predictor.spoken)
             with watch.measure("read"):
                 picture = read_picture(job.picture, options.modality, job.row.modality if job.row else "")
-            prediction = self.predictor.predict(picture, Said.of(asked.reading), options.threshold, watch)
+            prediction = predictor.predict(picture, Said.of(asked.reading), options.threshold, watch)
             with watch.measure("write"):
                 file = write_new_mask(
                     picture, prediction.masks, Path(self._folder.name), options.suffix, options.dtype, options.compress
                 )
-        reply = self._reply(job.request_id, asked, picture, prediction, watch)
+        reply = self._reply(job.request_id, predictor, asked, picture, prediction, watch)
         return Outcome(file, reply, picture, picture.view.undone(prediction.masks), asked, options.laterality)
 
     def _reply(
-        self, request_id: str, asked: Asked, picture: Picture, prediction: Prediction, watch: Stopwatch
+        self,
+        request_id: str,
+        predictor: Predictor,
+        asked: Asked,
+        picture: Picture,
+        prediction: Prediction,
+        watch: Stopwatch,
     ) -> dict[str, Any]:
         finding = asked.reading.finding if asked.reading else None
         warnings = [*asked.warnings, *(asked.reading.warnings if asked.reading else ()), *prediction.warnings]
         if asked.source == NONE:
-            warnings.insert(0, NO_WORDS if self.predictor.verbatim else NO_PROMPT)
-        logger.info("%s: text %s, %s", self.predictor.spec.name, asked.source, told(asked.prompt))
+            warnings.insert(0, NO_WORDS if predictor.verbatim else NO_PROMPT)
+        logger.info("%s: text %s, %s", predictor.spec.name, asked.source, told(asked.prompt))
         return {
-            "label_names": {segment_name(asked, picture, self.predictor): 1},
+            "label_names": {segment_name(asked, picture, predictor): 1},
             "prompt": asked.prompt,
             "prompt_source": asked.source,
-            "reads": self.predictor.reads,
+            "reads": predictor.reads,
             "finding": finding.to_json() if finding else None,
             "canonical": canonical(finding),
-            "model_name": self.predictor.spec.name,
-            "model_version": self.predictor.version,
+            "model_name": predictor.spec.name,
+            "model_version": predictor.version,
             "warnings": warnings,
             "latencies": {name: round(seconds, 4) for name, seconds in watch.seconds.items()},
             "request_id": request_id,

@@ -1,36 +1,43 @@
-"""Which models a server offers and where their weights lie: the settings `models`, `weights` and `pretrained`."""
+"""Which models a server offers and where their weights lie: settings `models`, `weights`, `pretrained`; versions."""
 
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from textseg.engine.predictor import Predictor
 from textseg.errors import OptionError, WeightsMissing
+from textseg.learning.current import CurrentPredictor
+from textseg.learning.versions import Versions
 from textseg.registry import DEFAULT_MODEL, MODELS, ModelSpec, model_spec
 
 ALL = "all"
 logger = logging.getLogger(__name__)
 
 
-def served_predictors(conf: Mapping[str, str]) -> list[Predictor]:
-    """The models to offer, loaded and warmed up.
+def served_predictors(conf: Mapping[str, str], app: Path) -> list[CurrentPredictor]:
+    """The models to offer, loaded and warmed up. app: the app's folder.
 
     models: names, or "all" for every one that is ready (what the others lack is logged); without it, those whose
-    weights lie in the folder `weights`, else the default one. Weights of that folder stand in for shipped ones. Raises
-    UnknownModel, OptionError for a folder that is none, WeightsMissing for a model that is named and not ready.
+    weights lie in the folder `weights`, else the default one. Weights of that folder stand in for shipped ones; what
+    was learnt here goes before both. Raises UnknownModel, OptionError for a folder that is none, WeightsMissing for a
+    model that is named and not ready.
     """
-    own, pretrained = _own_weights(_folder(conf, "weights")), _folder(conf, "pretrained")
     names = [name.strip() for name in (conf.get("models") or "").split(",") if name.strip()]
     if names == [ALL]:
-        return _those_ready(own, pretrained)
-    return [_loaded(model_spec(name), own, pretrained) for name in dict.fromkeys(names or own or [DEFAULT_MODEL])]
+        return _those_ready(conf, app)
+    named = dict.fromkeys(names or _own_weights(conf) or [DEFAULT_MODEL])
+    return [CurrentPredictor(model_versions(model_spec(name), conf, app)) for name in named]
 
 
-def _those_ready(own: Mapping[str, Path], pretrained: Path | None) -> list[Predictor]:
+def model_versions(spec: ModelSpec, conf: Mapping[str, str], app: Path) -> Versions:
+    """The versions of a model on a server with these settings. Raises OptionError for a folder that is none."""
+    return Versions(app / "model" / spec.name, spec, _own_weights(conf).get(spec.name), _folder(conf, "pretrained"))
+
+
+def _those_ready(conf: Mapping[str, str], app: Path) -> list[CurrentPredictor]:
     ready = []
     for spec in MODELS.values():
         try:
-            ready.append(_loaded(spec, own, pretrained))
+            ready.append(CurrentPredictor(model_versions(spec, conf, app)))
         except WeightsMissing as error:
             logger.warning("%s is not served: %s", spec.name, error)
     if not ready:
@@ -38,16 +45,9 @@ def _those_ready(own: Mapping[str, Path], pretrained: Path | None) -> list[Predi
     return ready
 
 
-def _loaded(spec: ModelSpec, own: Mapping[str, Path], pretrained: Path | None) -> Predictor:
-    path = own.get(spec.name)
-    predictor = Predictor.load(spec, path, pretrained=pretrained)
-    predictor.warm_up()
-    logger.info("%s is served, by %s", spec.name, path or "the weights that come with textseg")
-    return predictor
-
-
-def _own_weights(folder: Path | None) -> dict[str, Path]:
-    """Model -> its weights file in the folder. Raises OptionError for a folder that holds none."""
+def _own_weights(conf: Mapping[str, str]) -> dict[str, Path]:
+    """Model -> its weights file in the folder `weights`. Raises OptionError for a folder that is none or holds none."""
+    folder = _folder(conf, "weights")
     paths = {name: folder / f"{name}.safetensors" for name in MODELS} if folder else {}
     found = {name: path for name, path in paths.items() if path.is_file()}
     if folder and not found:

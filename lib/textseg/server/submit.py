@@ -17,6 +17,8 @@ from textseg.imaging.labels import read_label
 from textseg.imaging.picture import Picture
 from textseg.imaging.write import write_label
 from textseg.server.temporary import temporary_folder
+from textseg.text.finding import Finding
+from textseg.text.from_mask import contradiction
 
 MOST_LABELS = 64  # the highest label value that is taken when nothing names the segments
 MENDED = "The mask held 0 and 255; it is kept as 0 and 1."
@@ -48,7 +50,19 @@ def read_submission(image_id: str, file: Path, info: object, picture: Picture, k
         joined = join(label, info, known)
         kept = ".nii.gz" if suffix_of(received) == ".png" else suffix_of(received)  # a PNG would lose the grid
         data = _file_of(joined.label, picture, received.with_name(f"kept{kept}"))
-    return Submission(data, kept, joined, (*([MENDED] if mended else []), *told(joined)))
+        odd = _contradictions(joined, picture)
+    return Submission(data, kept, joined, (*([MENDED] if mended else []), *told(joined), *odd))
+
+
+def _contradictions(joined: Joined, picture: Picture) -> list[str]:
+    """Sentences for segments that are drawn where their prompt does not ask: they are kept, and train no model."""
+    sentences = []
+    for segment in joined.segments:
+        if segment.finding and segment.values:
+            drawn = picture.view.displayed(np.isin(joined.label, segment.values)).any(axis=0)
+            fault = contradiction(Finding.from_json(segment.finding), drawn, picture.sides_known)
+            sentences += [f"{fault} The label is kept, but no model learns from it as it is."] if fault else []
+    return sentences
 
 
 def _mended(label: np.ndarray, info: object) -> tuple[np.ndarray, bool]:

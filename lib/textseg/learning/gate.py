@@ -1,0 +1,213 @@
+"""The gate: a candidate takes the served version's place only where it is shown to be no worse, words included.
+
+Both are scored by `engine.evaluate` on the same pictures: the hold-out of corrected ones, and the reference set that no
+submission can reach.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from textseg.data.records import Record
+from textseg.engine.evaluate import evaluate
+from textseg.engine.predictor import Predictor
+from textseg.engine.texts import Said
+from textseg.imaging.preprocess import to_network
+from textseg.text.finding import Finding
+
+ENOUGH = 8  # held-out pictures from which their mean says something by itself
+REFERENCE_FALL, DECILE_FALL, SENSITIVITY_KEPT, LOWER_BOUND = 0.01, 0.05, 0.8, -0.02
+RESAMPLES, CONFIDENCE = 5000, 0.95
+NO_WORDS = "no infection"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model on one set. dice: per picture, right text. right, mirrored: of the pictures whose text names one side.
+
+    shares: of what is drawn when a two-sided picture is asked for one side, in that half. denied: pictures whose denial
+    was not answered by an empty mask.
+    """
+
+    dice: tuple[float, ...] = ()
+    right: tuple[float, ...] = ()
+    mirrored: tuple[float, ...] = ()
+    shares: tuple[float, ...] = ()
+    denied: int = 0
+
+    def __add__(self, other: "Measured") -> "Measured":
+        return Measured(**{key: value + getattr(other, key) for key, value in vars(self).items()})
+
+    @property
+    def sensitivity(self) -> float | None:
+        """Mean Dice lost on one-sided pictures when the sides of the text are changed; None without such."""
+        return float(np.mean(self.right) - np.mean(self.mirrored)) if self.right else None
+
+    @property
+    def share(self) -> float | None:
+        """Mean of the shares; None where nothing was asked."""
+        return float(np.mean(self.shares)) if self.shares else None
+
+    @property
+    def worst_decile(self) -> float | None:
+        """Mean Dice of the worst tenth of the pictures, at least one; None without pictures."""
+        return float(np.mean(sorted(self.dice)[: max(1, len(self.dice) // 10)])) if self.dice else None
+
+    def figures(self) -> dict[str, Any]:
+        """For reports, JSON-ready."""
+        dice = float(np.mean(self.dice)) if self.dice else None
+        summary = {key: getattr(self, key) for key in ("worst_decile", "sensitivity", "share", "denied")}
+        return {"pictures": len(self.dice), "dice_image": dice, **summary}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One model on both sets."""
+
+    holdout: Measured
+    reference: Measured
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """passed: the candidate may serve. reasons: why, or why not, as parts of a sentence. figures: JSON-ready."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+    figures: dict[str, Any]
+
+    def dice(self) -> dict[str, float]:
+        """The candidate's mean Dice per image on both sets, where it was scored on any picture."""
+        sets = {"hold-out": "holdout", "reference": "reference"}
+        scores = {name: self.figures["candidate"][key]["dice_image"] for name, key in sets.items()}
+        return {name: score for name, score in scores.items() if score is not None}
+
+    def sentence(self, version: str) -> str:
+        """What people read. version: the new one, or the one that goes on serving."""
+        return f"{'published' if self.passed else 'kept'} {version}: {'; '.join(self.reasons)}"
+
+
+def measure(predictor: Predictor, records: Sequence[Record]) -> Measured:
+    """Score a model on pictures, and ask each of them for what a denial denies."""
+    if not records:
+        return Measured()
+    rows = evaluate(predictor, list(records)).rows
+    one_sided = [row for row in rows if row.get("one_sided")]
+    return Measured(
+        dice=tuple(row["dice_right"] for row in rows),
+        right=tuple(row["dice_right"] for row in one_sided),
+        mirrored=tuple(row["dice_mirrored"] for row in one_sided),
+        shares=tuple(row[key] for row in rows for key in ("share_left", "share_right") if key in row),
+        denied=sum(_draws_when_denied(predictor, record) for record in records),
+    )
+
+
+def _draws_when_denied(predictor: Predictor, record: Record) -> bool:
+    picture, masks = record.load()
+    said = Said(words=NO_WORDS) if predictor.verbatim else Said(Finding(absent=True))
+    features = predictor.encode(to_network(picture.slices, predictor.spec.input_size))
+    return bool(predictor.threshold_masks(predictor.probabilities(features, said), *masks.shape[-2:]).any())
+
+
+def judge(served: Standing, candidate: Standing) -> Judgement:
+    """Whether the candidate may take the served version's place."""
+    margin = _margin(served.holdout, candidate.holdout)
+    faults = [*_words_faults(served, candidate), *_reference_faults(served, candidate), *_holdout_faults(margin)]
+    faults += _decile_faults(served, candidate)
+    return Judgement(
+        not faults, tuple(faults) or (_gain(margin, served, candidate),), _figures(served, candidate, margin)
+    )
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Candidate minus served, mean Dice on the hold-out, with its paired bootstrap interval; None without pictures."""
+
+    pictures: int
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def weak(self) -> bool:
+        """Too few pictures to go by."""
+        return self.pictures < ENOUGH
+
+
+def _margin(served: Measured, candidate: Measured) -> Margin:
+    gains = np.subtract(candidate.dice, served.dice)
+    if not len(gains):
+        return Margin(0)
+    if np.ptp(gains) == 0:
+        return Margin(len(gains), *(float(gains[0]),) * 3)
+    interval = bootstrap(
+        (gains,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile", rng=0
+    ).confidence_interval
+    return Margin(len(gains), float(gains.mean()), float(interval.low), float(interval.high))
+
+
+def _words_faults(served: Standing, candidate: Standing) -> list[str]:
+    before, after = (standing.holdout + standing.reference for standing in (served, candidate))
+    faults = []
+    if after.denied > before.denied:
+        faults.append(f"something is drawn on {after.denied} pictures whose prompt denies any, {before.denied} before")
+    for name, old, new in (
+        ("sensitivity", before.sensitivity, after.sensitivity),
+        ("share on the asked side", before.share, after.share),
+    ):
+        if old is not None and new is not None and new < SENSITIVITY_KEPT * old:
+            faults.append(f"prompts no longer matter, {name} {old:.2f} -> {new:.2f}")
+    return faults
+
+
+def _reference_faults(served: Standing, candidate: Standing) -> list[str]:
+    old, new = (float(np.mean(standing.reference.dice)) for standing in (served, candidate))
+    weak = len(served.holdout.dice) < ENOUGH
+    if new >= old - (0 if weak else REFERENCE_FALL):
+        return []
+    return [f"worse on the reference set, {old:.3f} -> {new:.3f}{_weakness(served) if weak else ''}"]
+
+
+def _decile_faults(served: Standing, candidate: Standing) -> list[str]:
+    faults = []
+    for name, old, new in (
+        ("hold-out", served.holdout, candidate.holdout),
+        ("reference set", served.reference, candidate.reference),
+    ):
+        enough = len(old.dice) >= ENOUGH
+        if enough and new.worst_decile < old.worst_decile - DECILE_FALL:
+            faults.append(f"worst tenth of the {name} worse, {old.worst_decile:.3f} -> {new.worst_decile:.3f}")
+    return faults
+
+
+def _holdout_faults(margin: Margin) -> list[str]:
+    if margin.weak or (margin.mean >= 0 and margin.low > LOWER_BOUND):
+        return []
+    return [f"{_told(margin)}, too little to be sure" if margin.mean >= 0 else _told(margin)]
+
+
+def _gain(margin: Margin, served: Standing, candidate: Standing) -> str:
+    if not margin.weak:
+        return _told(margin)
+    old, new = (float(np.mean(standing.reference.dice)) for standing in (served, candidate))
+    return f"{new - old:+.3f} Dice on {len(served.reference.dice)} reference pictures{_weakness(served)}"
+
+
+def _told(margin: Margin) -> str:
+    return f"{margin.mean:+.3f} Dice on {margin.pictures} held-out pictures ({margin.low:+.3f} to {margin.high:+.3f})"
+
+
+def _weakness(served: Standing) -> str:
+    return f", weak evidence ({len(served.holdout.dice)} held-out pictures)"
+
+
+def _figures(served: Standing, candidate: Standing, margin: Margin) -> dict[str, Any]:
+    sides = {"served": served, "candidate": candidate}
+    told = {
+        name: {"holdout": standing.holdout.figures(), "reference": standing.reference.figures()}
+        for name, standing in sides.items()
+    }
+    return {**told, "margin": asdict(margin), "confidence": CONFIDENCE, "enough": ENOUGH}

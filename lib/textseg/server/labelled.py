@@ -1,0 +1,50 @@
+"""What people labelled, as `learning` takes it: every final label of a person with its picture and its prompts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from textseg.data.joined import join
+from textseg.data.store.labels import PERSON, LabelledSegment, LabelVersion
+from textseg.data.store.shown import FINAL
+from textseg.errors import TextSegError
+from textseg.imaging.identity import pixels_sha256
+from textseg.imaging.labels import read_label
+from textseg.imaging.patient import patient_of
+from textseg.imaging.picture import XRAY
+from textseg.imaging.read import read_picture
+from textseg.learning.corrections import Labelled
+from textseg.server.studies import Studies
+
+
+def labelled_by_people(studies: Studies, left_out: list[str]) -> Iterator[Labelled]:
+    """One after the other. left_out: gets a sentence for each that cannot be opened."""
+    for name in studies.get_labeled_images():
+        version = studies.keeping.store.current_label(name, FINAL)
+        if version is None or version.by != PERSON:
+            continue
+        try:
+            yield _labelled(studies, name, version)
+        except (TextSegError, OSError) as error:
+            left_out.append(f"{name}: {error}")
+
+
+def labelled_since(studies: Studies, time: str) -> list[str]:
+    """Pictures whose final label a person gave after a time, ISO 8601; all of them for an empty one."""
+    versions = ((name, studies.keeping.store.current_label(name, FINAL)) for name in studies.get_labeled_images())
+    return [name for name, version in versions if version and version.by == PERSON and version.time > time]
+
+
+def _labelled(studies: Studies, name: str, version: LabelVersion) -> Labelled:
+    image = studies.picture_path(name)
+    label = studies.keeping.store.label_path(name, FINAL, version)
+    known = studies.keeping.known(name, image)
+    pixels = studies.keeping.store.known(name).get("pixels_sha256") or pixels_sha256(read_picture(image, XRAY))
+    row = known.row
+    patient = (row.patient if row else "") or patient_of(image)
+    segments = version.segments or _joined(studies, name, image, label)
+    return Labelled(name, image, label, segments, pixels, patient, row.modality if row else "")
+
+
+def _joined(studies: Studies, name: str, image: Path, label: Path) -> tuple[LabelledSegment, ...]:
+    """The prompts of a label that was put into the folder by hand: nothing was sent with it."""
+    return join(read_label(label, read_picture(image, XRAY)), None, studies.keeping.known(name, image)).segments
