@@ -1,0 +1,217 @@
+"""Does a model get better by being corrected? A base of little data, rounds of corrections, the gate, and what serves.
+
+    OUTPUT/task.json            what is asked for, so that nothing is gone on with as something else
+    OUTPUT/seed1/base/          the base as `textseg train` makes it
+    OUTPUT/seed1/round0.json    what it scores on the pictures kept apart; round1.json, ... after each round
+    OUTPUT/seed1/round1/        a site as a server leaves it, app/ and studies/; the next round goes on from a copy
+
+A round without a result is begun anew from the one before, so that a kill costs one round at most.
+"""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from textseg.data.store.durable import from_json, to_json, write_whole
+from textseg.engine.fit import Assignment, fit
+from textseg.engine.predictor import Predictor
+from textseg.engine.recipe import Recipe, recipe_of
+from textseg.errors import OptionError
+from textseg.learning.corrections import Labelled, gather
+from textseg.learning.gate import Measured, measure
+from textseg.learning.holdout import HoldOut
+from textseg.learning.lessons import Lessons, Source, corrected, draw_lessons, write_base
+from textseg.learning.retrain import Retraining, retrain
+from textseg.learning.versions import Versions
+from textseg.registry import ModelSpec
+
+TASK = "task.json"
+WARM_UP = 10  # steps; a base of few pictures has few
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is asked for. base: pictures that a base is trained on, for `base_epochs`; 0: it starts from `weights`.
+
+    phantoms: drawn pictures beside them. weights: a file; None: the shipped ones. rounds of so many `corrections`, each
+    followed by a retraining of `epochs`. reference, replay: see `Retraining`. pretrained: see `Assignment`.
+    """
+
+    spec: ModelSpec
+    source: Source
+    base: int = 80
+    base_epochs: int = 12
+    phantoms: int = 40
+    weights: Path | None = None
+    rounds: int = 2
+    corrections: int = 30
+    epochs: int = 5
+    reference: Path | None = None
+    replay: Path | None = None
+    pretrained: Path | None = None
+
+    def told(self) -> dict[str, Any]:
+        """JSON-ready; but for where the data lie."""
+        told = {**asdict(replace(self, spec=None)), "spec": self.spec.name}
+        del told["source"]["folder"]
+        return json.loads(json.dumps(told, default=str))
+
+
+@dataclass(frozen=True)
+class Site:
+    """The folders of one simulated server, and the base that it was started with. seed: of the retraining."""
+
+    curve: Curve
+    folder: Path
+    base: Path | None
+    seed: int
+
+    @property
+    def app(self) -> Path:
+        """What `textseg versions --app` takes."""
+        return self.folder / "app"
+
+    @property
+    def studies(self) -> Path:
+        """Where a server has its pictures, and the hold-out of them."""
+        return self.folder / "studies"
+
+    @property
+    def versions(self) -> Versions:
+        """Of the model."""
+        spec = self.curve.spec
+        return Versions(self.app / "model" / spec.name, spec, self.base, self.curve.pretrained)
+
+
+Teach = Callable[[Site, Sequence[Labelled], Sequence[Labelled]], None]
+
+
+def teach_in_process(site: Site, before: Sequence[Labelled], new: Sequence[Labelled]) -> None:
+    """One round: all labels so far, retrained on as a server's training process does it. Raises as `retrain`."""
+    curve, versions = site.curve, site.versions
+    task = Retraining(
+        spec=curve.spec,
+        versions=versions,
+        holdout=HoldOut(site.studies / ".textseg"),
+        runs=versions.folder / "runs",
+        own_reference=curve.reference,
+        replay=curve.replay,
+        epochs=curve.epochs,
+        seed=site.seed,
+        pretrained=curve.pretrained,
+    )
+    retrain(task, gather([*before, *new], curve.spec.name))
+
+
+def run_curve(curve: Curve, output: Path, seeds: Sequence[int], teach: Callable[[int], Teach]) -> list[dict[str, Any]]:
+    """All rounds of all seeds that are not done yet; returns the results of all. teach: of a seed.
+
+    Raises OptionError where the folder holds another curve, and what data, training and server raise.
+    """
+    begin(curve, output)
+    return [result for seed in seeds for result in _seed(curve, output / f"seed{seed}", seed, teach(seed))]
+
+
+def begin(curve: Curve, output: Path) -> None:
+    """Note what is asked for. Raises OptionError for a folder that holds another curve."""
+    path, told = output / TASK, curve.told()
+    if path.is_file():
+        before = from_json(path.read_bytes(), str(path))
+        other = [key for key in told if before.get(key) != told[key]]
+        if other:
+            raise OptionError(f"{output} holds a curve with other options ({', '.join(other)}). Name another --output.")
+    write_whole(path, to_json(told), output)
+
+
+def _seed(curve: Curve, folder: Path, seed: int, teach: Teach) -> list[dict[str, Any]]:
+    results = [_read(folder, number) for number in range(curve.rounds + 1)]
+    if all(results):
+        return results
+    lessons = draw_lessons(curve.source, curve.base, curve.rounds, curve.corrections, seed)
+    base = _base(curve, lessons, folder, seed)
+    labels = [corrected(part, folder / "labels") for part in lessons.rounds]
+    results[0] = results[0] or _kept(folder, 0, seed, {"served": _figures(curve, base, lessons)})
+    for number in range(1, curve.rounds + 1):
+        if results[number] is None:
+            site = Site(curve, _fresh(folder, number), base, 1000 * seed + number)
+            results[number] = _round(site, folder, number, seed, labels, lessons, teach)
+    return results
+
+
+def _base(curve: Curve, lessons: Lessons, folder: Path, seed: int) -> Path | None:
+    """The weights that the site starts with, trained as `textseg train` does it, from where it was broken off."""
+    if not lessons.base:
+        return curve.weights
+    path = folder / "base" / f"{curve.spec.name}.safetensors"
+    if path.is_file() and _read(folder, 0):
+        return path
+    data = write_base(lessons.base, folder / "base_data")
+    recipe = base_recipe(recipe_of(curve.spec), curve.base_epochs, curve.phantoms)
+    task = Assignment(curve.spec, recipe, data, path.parent, seed, device="cpu", workers=0, pretrained=curve.pretrained)
+    return fit(task)
+
+
+def base_recipe(recipe: Recipe, epochs: int, phantoms: int) -> Recipe:
+    """A recipe for few steps: no average of many, a short warm-up; from ImageNet, for shipped weights have seen all."""
+    changes = {"average": 0.0, "warm_up": WARM_UP, "cycles": (), "encoder_from": ""}
+    return replace(recipe, epochs=epochs, phantoms=phantoms, **changes)
+
+
+def _fresh(folder: Path, number: int) -> Path:
+    """The site of a round as the one before left it."""
+    site, before = folder / f"round{number}", folder / f"round{number - 1}"
+    shutil.rmtree(site, ignore_errors=True)
+    if number > 1:
+        shutil.copytree(before, site, ignore=shutil.ignore_patterns("runs", "logs"))
+    site.mkdir(parents=True, exist_ok=True)
+    return site
+
+
+def _round(
+    site: Site,
+    folder: Path,
+    number: int,
+    seed: int,
+    labels: Sequence[Sequence[Labelled]],
+    lessons: Lessons,
+    teach: Teach,
+) -> dict[str, Any]:
+    curve, started = site.curve, time.monotonic()
+    (site.studies / ".textseg").mkdir(parents=True, exist_ok=True)
+    teach(site, [label for part in labels[: number - 1] for label in part], labels[number - 1])
+    seconds = time.monotonic() - started
+    verdict = site.versions.verdicts()[-1]
+    logger.info("seed %d, round %d: %s", seed, number, verdict.sentence)
+    candidate = site.versions.folder / "runs" / "candidate" / f"{curve.spec.name}.safetensors"
+    figures = {"candidate": _figures(curve, candidate, lessons)}
+    figures["served"] = figures["candidate"] if verdict.accepted else _read(folder, number - 1)["served"]
+    told = {"verdict": verdict.sentence, "version": site.versions.served().version, "gate": verdict.report}
+    return _kept(folder, number, seed, {**told, "published": verdict.accepted, "seconds": round(seconds), **figures})
+
+
+def _figures(curve: Curve, weights: Path | None, lessons: Lessons) -> dict[str, Any]:
+    """What weights score on the pictures kept apart, as the gate measures it."""
+    measured = measure(Predictor.load(curve.spec, weights, pretrained=curve.pretrained), lessons.measured)
+    return {**measured.figures(), "scores": asdict(measured)}
+
+
+def _kept(folder: Path, number: int, seed: int, result: dict[str, Any]) -> dict[str, Any]:
+    write_whole(folder / f"round{number}.json", to_json({"seed": seed, "round": number, **result}), folder)
+    return _read(folder, number)
+
+
+def _read(folder: Path, number: int) -> dict[str, Any] | None:
+    path = folder / f"round{number}.json"
+    told = from_json(path.read_bytes(), str(path)) if path.is_file() else None
+    return told and {key: value for key, value in told.items() if key != "schema"}
+
+
+def scores_of(result: dict[str, Any]) -> Measured:
+    """What served after a round."""
+    return Measured(**{key: tuple(v) if isinstance(v, list) else v for key, v in result["served"]["scores"].items()})
