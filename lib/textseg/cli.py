@@ -172,7 +172,7 @@ def _add_learning_curve(parsers: Any) -> None:
         "learning-curve", help="simulate rounds of corrections on a data set; called again, it goes on"
     )
     curve.add_argument("--data", type=Path, required=True, help="folder or zip with splits train and valid")
-    curve.add_argument("--split-column", default="split")
+    curve.add_argument("--split-column", default="split", help='"" for none; then with --measured')
     curve.add_argument("--measured", type=int, metavar="N", help="measure by N pictures drawn by the seed, not valid")
     curve.add_argument("--masks", metavar="FOLDER", help="of the data set, instead of masks/: another style")
     curve.add_argument("--laterality", choices=("patient", "picture"), default="patient")

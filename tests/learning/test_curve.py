@@ -73,7 +73,7 @@ def test_corrections_ask_for_the_patients_side_once_converted(data, tmp_path):
 
 
 def test_another_folder_of_masks_is_another_style_with_words_of_its_own(data):
-    source = Source(data, "picture", measured=5, masks="consolidation")
+    source = Source(data, "picture", "", measured=5, masks="consolidation")
     lessons = draw_lessons(source, 0, 1, 6, seed=1)
     assert (len(lessons.measured), len(lessons.rounds[0])) == (5, 6)
     for record in lessons.measured:

@@ -14,7 +14,7 @@ import numpy as np
 from textseg.data.prompts_table import TABLE
 from textseg.data.records import Record, read_records
 from textseg.data.store.labels import LabelledSegment
-from textseg.errors import DataError
+from textseg.errors import DataError, OptionError
 from textseg.imaging.identity import pixels_sha256
 from textseg.imaging.kinds import is_picture_name, stem_of
 from textseg.imaging.lung_rows import lung_rows
@@ -30,9 +30,10 @@ CHOOSING = 4  # one base picture in so many chooses the epoch and trains nothing
 class Source:
     """A data set as a simulation takes it. folder: images/, masks/ and tables, see `read_records`.
 
-    measured: so many pictures, drawn by the seed, are kept apart to measure by; None: the rows marked valid, and those
-    marked train are drawn from. masks: another folder of masks, of pictures that need not be all; then the words are
-    made from these masks, as they are for pictures without a prompt.
+    What is learnt from is drawn from the rows marked train in `split_column`, or from all where that is empty.
+    measured: so many of them are kept apart to measure by; None: the rows marked valid are. masks: another folder of
+    masks, of pictures that need not be all; then the words are made from these masks, as they are for pictures without
+    a prompt.
     """
 
     folder: Path
@@ -52,9 +53,11 @@ class Lessons:
 
 
 def draw_lessons(source: Source, base: int, rounds: int, corrections: int, seed: int) -> Lessons:
-    """The parts, by the seed. Raises DataError for a data set that is too small, and what `read_records` raises."""
+    """The parts, by the seed. Raises DataError for a data set that is too small, OptionError where nothing measures."""
+    if source.measured is None and not source.split_column:
+        raise OptionError("Without a split column no rows are marked valid: say how many pictures measure, --measured.")
     measured = _records(source, "valid") if source.measured is None else []
-    pool = _Pool(_records(source, "train" if source.measured is None else None), seed)
+    pool = _Pool(_records(source, "train" if source.split_column else None), seed)
     pool.leave_out(measured)
     measured += pool.take(source.measured or 0)
     first = pool.take(base)
