@@ -83,9 +83,10 @@ def _running(site: Site) -> Iterator[MONAILabelClient]:
 
 def _settings(site: Site) -> list[str]:
     curve = site.curve
-    told = {"models": curve.spec.name, "weights": site.base and site.base.parent, "pretrained": curve.pretrained}
-    told |= {"reference": curve.reference, "replay": curve.replay}
-    return [part for key, value in told.items() if value for part in ("--conf", key, str(Path(value).resolve()))]
+    paths = {"weights": site.base and site.base.parent, "pretrained": curve.pretrained}
+    paths |= {"reference": curve.reference, "replay": curve.replay}
+    told = {"models": curve.spec.name, **{key: path.resolve() for key, path in paths.items() if path}}
+    return [part for key, value in told.items() for part in ("--conf", key, str(value))]
 
 
 def _answering(url: str, process: subprocess.Popen, folder: Path) -> MONAILabelClient:
