@@ -13,7 +13,7 @@ from textseg.data.phantoms import draw_radiograph, random_places
 from textseg.data.records import Record
 from textseg.errors import DataError, OptionError
 from textseg.learning import curve as curves
-from textseg.learning import reference, retrain
+from textseg.learning import reference, tuning
 from textseg.learning.corrections import gather
 from textseg.learning.curve import Curve, begin, run_curve, teach_in_process
 from textseg.learning.curve_report import report_of, table_of
@@ -48,7 +48,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few reference pictures and few drawn ones beside the corrections."""
     monkeypatch.setattr(reference, "PHANTOMS", 3)
     monkeypatch.setattr(reference, "SIZE", 96)
-    monkeypatch.setattr(retrain, "REPLAYED", 2)
+    monkeypatch.setattr(tuning, "REPLAYED", 2)
 
 
 def patients(records: list[Record]) -> set[str]:
@@ -106,7 +106,7 @@ def test_a_killed_curve_goes_on_with_the_round_that_it_was_at(data, tmp_path, sm
     samples = [result["gate"]["samples"] for result in results[1:]]
     assert [each["corrections"] + each["held_out"] for each in samples] == [3, 6]
     for result, before in zip(results[1:], results, strict=False):
-        assert result["served"] == (result["candidate"] if result["published"] else before["served"])
+        assert (result["served"] == before["served"]) is not result["published"]
     assert run_curve(curve, tmp_path, [1], lambda seed: pytest.fail) == results
     report = report_of(results)
     assert report["means"][0]["gain"] == 0 and "scores" not in report["rounds"][1]["served"]

@@ -188,11 +188,10 @@ def _round(
     seconds = time.monotonic() - started
     verdict = site.versions.verdicts()[-1]
     logger.info("seed %d, round %d: %s", seed, number, verdict.sentence)
-    candidate = site.versions.folder / "runs" / "candidate" / f"{curve.spec.name}.safetensors"
-    figures = {"candidate": _figures(curve, candidate, lessons)}
-    figures["served"] = figures["candidate"] if verdict.accepted else _read(folder, number - 1)["served"]
+    served = _figures(curve, site.versions.served().weights, lessons) if verdict.accepted else None
     told = {"verdict": verdict.sentence, "version": site.versions.served().version, "gate": verdict.report}
-    return _kept(folder, number, seed, {**told, "published": verdict.accepted, "seconds": round(seconds), **figures})
+    told |= {"published": verdict.accepted, "seconds": round(seconds)}
+    return _kept(folder, number, seed, {**told, "served": served or _read(folder, number - 1)["served"]})
 
 
 def _figures(curve: Curve, weights: Path | None, lessons: Lessons) -> dict[str, Any]:

@@ -17,7 +17,7 @@ SHOWN = {"dice_image": "Dice per image", "sensitivity": "sensitivity: Dice lost 
 COLUMNS = ("dice_image", "sensitivity", "share", "worst_decile")
 HEAD = (
     f"{'seed':>6}{'round':>6} {'serves':7}{'Dice':>7}{'since round 0 (95 %)':>26}{'sensitivity':>12}"
-    f"{'one side':>9}{'worst 1/10':>11}{'denied':>7}{'candidate':>10}  verdict"
+    f"{'one side':>9}{'worst 1/10':>11}{'denied':>7}  verdict"
 )
 Results = Sequence[dict[str, Any]]
 
@@ -36,7 +36,7 @@ def table_of(results: Results) -> list[str]:
         gain = f"{mean['gain']:+.3f} ({mean['least_gain']:+.3f} to {mean['most_gain']:+.3f})"
         lines.append(
             f"{'mean':>6}{mean['round']:>6} {'':7}{_told(dice):>7}{gain:>26}{_told(sensitivity):>12}"
-            f"{_told(share):>9}{_told(worst):>11}{'':>7}{'':>10}  of {mean['seeds']} seeds, and their range"
+            f"{_told(share):>9}{_told(worst):>11}{'':>7}  of {mean['seeds']} seeds, and their range"
         )
     return lines
 
@@ -44,11 +44,10 @@ def table_of(results: Results) -> list[str]:
 def _line(result: dict[str, Any], results: Results) -> str:
     served, gain = result["served"], _gain(result, results)
     since = f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})" if result["round"] else ""
-    candidate = result.get("candidate", {}).get("dice_image")
     dice, sensitivity, share, worst = (served[key] for key in COLUMNS)
     return (
         f"{result['seed']:>6}{result['round']:>6} {result.get('version', 'v0000'):7}{_told(dice):>7}{since:>26}"
-        f"{_told(sensitivity):>12}{_told(share):>9}{_told(worst):>11}{served['denied']:>7}{_told(candidate):>10}"
+        f"{_told(sensitivity):>12}{_told(share):>9}{_told(worst):>11}{served['denied']:>7}"
         f"  {result.get('verdict', 'the base')}"
     )
 
@@ -64,8 +63,7 @@ def _gain(result: dict[str, Any], results: Results) -> Margin:
 
 
 def _plain(result: dict[str, Any]) -> dict[str, Any]:
-    sets = {key: value for key, value in result.items() if key in ("served", "candidate")}
-    return {**result, **{key: {k: v for k, v in value.items() if k != "scores"} for key, value in sets.items()}}
+    return {**result, "served": {key: value for key, value in result["served"].items() if key != "scores"}}
 
 
 def _mean(results: Results, number: int) -> dict[str, Any]:
