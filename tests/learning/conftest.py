@@ -10,7 +10,7 @@ from corrected import Learning
 from learnt import MANIFEST, SPEC, State, report
 
 from textseg.engine.build import build_network
-from textseg.learning import reference, retrain
+from textseg.learning import reference, tuning
 from textseg.learning.versions import Versions
 
 
@@ -46,9 +46,9 @@ def versions(folder: Path) -> Versions:
 
 
 @pytest.fixture
-def learning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Learning:
+def learning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Learning:
     """With few reference pictures and few drawn ones beside the corrections, so that a test takes seconds."""
     monkeypatch.setattr(reference, "PHANTOMS", 10)
     monkeypatch.setattr(reference, "SIZE", 160)
-    monkeypatch.setattr(retrain, "REPLAYED", 6)
+    monkeypatch.setattr(tuning, "REPLAYED", 6)
     return Learning(tmp_path)

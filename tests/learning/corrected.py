@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from textseg.learning.versions import Versions
 
 from textseg.data.phantoms import draw_radiograph
 from textseg.data.store.labels import LabelledSegment
@@ -14,10 +13,11 @@ from textseg.imaging.read import read_picture
 from textseg.learning.corrections import Labelled, gather
 from textseg.learning.holdout import HoldOut
 from textseg.learning.retrain import Outcome, Retraining, retrain
-from textseg.registry import MODELS
+from textseg.learning.versions import Versions
+from textseg.registry import DEFAULT_MODEL, MODELS
 from textseg.text.sentence import canonical
 
-SPEC = MODELS["c2fvl-compact"]
+SPEC = MODELS[DEFAULT_MODEL]
 PLACES = (
     {"left": ("lower",), "right": ("upper",)},
     {"right": ("lower",)},

@@ -19,7 +19,7 @@ from textseg.errors import StoreError, VersionError, WeightsMissing
 from textseg.learning.versions import Versions
 from textseg.registry import MODELS
 
-OTHER_MODEL = MODELS["tgcam-compact"]  # has no shipped weights
+OTHER_MODEL = MODELS["c2fvl"]  # has no shipped weights
 THERE_ARE = r"There are: v0000, v0001, v0002, v0003\."
 
 
@@ -76,7 +76,7 @@ def test_when_all_are_damaged_the_base_serves(folder: Path, versions: Versions) 
 
 
 def test_where_nothing_can_serve_it_is_said_what_is_missing(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsMissing, match="textseg train tgcam-compact"):
+    with pytest.raises(WeightsMissing, match="textseg train c2fvl"):
         Versions(tmp_path / "none", OTHER_MODEL).served()
     versions = Versions(folder, SPEC, base=tmp_path / "gone.safetensors")
     assert whole(versions).version == "v0003"

@@ -11,6 +11,7 @@ from learnt import DAMAGE, SPEC, report, weights_of, whole
 
 from textseg.cli import main
 from textseg.learning.versions import Versions
+from textseg.registry import DEFAULT_MODEL
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def app(folder: Path, versions: Versions) -> Path:
 def test_versions_are_listed_as_json_alone_without_torch(app: Path, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom textseg.cli import main\n"
-        f"code = main(['versions', '--app', {str(app)!r}, '--json'])\n"
+        f"code = main(['versions', {SPEC.name!r}, '--app', {str(app)!r}, '--json'])\n"
         "print(sorted({'torch', 'monai', 'monailabel'} & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
@@ -56,7 +57,7 @@ def test_people_read_candidates_in_order_with_what_became_of_them(app: Path, cap
 
 def test_what_serves_in_a_damaged_ones_place_is_told(app: Path, capsys: pytest.CaptureFixture) -> None:
     DAMAGE["no manifest"][0](weights_of(app / "model" / SPEC.name, "v0001"))
-    assert main(["versions", "--app", str(app)]) == 0
+    assert main(["versions", SPEC.name, "--app", str(app)]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"{SPEC.name}: v0000 serves")
     assert f"v0001 of {SPEC.name} cannot be served." in out and "v0000 serves in its place." in out
@@ -66,16 +67,16 @@ def test_rollback_goes_one_back_or_to_the_named_one(app: Path, capsys: pytest.Ca
     versions = Versions(app / "model" / SPEC.name, SPEC)
     for arguments, expected in (
         (["--to", "v0003"], "v0003"),
-        ([SPEC.name], "v0001"),  # v0002 was rolled back from
+        ([], "v0001"),  # v0002 was rolled back from
         ([], "v0000"),
     ):
-        assert main(["rollback", *arguments, "--app", str(app)]) == 0
+        assert main(["rollback", SPEC.name, *arguments, "--app", str(app)]) == 0
         assert capsys.readouterr().out == f"{SPEC.name}: {expected} serves\n"
         assert whole(versions).version == expected
 
 
 def test_old_versions_are_deleted_where_that_is_asked(app: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["versions", "--app", str(app), "--keep", "1", "--json"]) == 0
+    assert main(["versions", SPEC.name, "--app", str(app), "--keep", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["deleted"] == ["v0002"]
     assert [version["version"] for version in told["versions"]] == ["v0001", "v0003"]
@@ -85,10 +86,10 @@ def test_old_versions_are_deleted_where_that_is_asked(app: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["rollback", "--to", "v0009"], 2, "There are: v0000, v0001, v0002, v0003."),
+        (["rollback", SPEC.name, "--to", "v0009"], 2, "There are: v0000, v0001, v0002, v0003."),
         (["rollback", "unet"], 2, "There is no model 'unet'"),
-        (["rollback", "tgcam-compact"], 3, "textseg train tgcam-compact"),
-        (["rollback", "--to", "v0000", "--weights", "gone"], 2, "no weights file gone"),
+        (["rollback", "tgcam"], 3, "textseg train tgcam"),
+        (["rollback", SPEC.name, "--to", "v0000", "--weights", "gone"], 2, "no weights file gone"),
         (["versions", "--keep", "-1"], 2, "Give 0 or more"),
     ],
 )
@@ -108,6 +109,6 @@ def test_an_app_folder_that_is_not_there_is_named(
     assert "There is no folder apps/textseg." in capsys.readouterr().err
     (tmp_path / "apps" / "textseg").mkdir(parents=True)
     assert main(["versions"]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == f"{SPEC.name}: v0000 serves"
-    assert main(["versions", "tgcam-compact"]) == 0
-    assert capsys.readouterr().out.startswith("tgcam-compact: nothing serves\n  The model tgcam-compact has no weights")
+    assert capsys.readouterr().out.splitlines()[0] == f"{DEFAULT_MODEL}: v0000 serves"
+    assert main(["versions", "tgcam"]) == 0
+    assert capsys.readouterr().out.startswith("tgcam: nothing serves\n  The model tgcam has no weights")

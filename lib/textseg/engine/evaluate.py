@@ -59,7 +59,7 @@ def evaluate(predictor: Predictor, records: list[Record], seed: int = 0, paper: 
     """
     scores = Scores()
     others = _others(len(records), seed)
-    for number, record in enumerate(tqdm(records, desc=f"evaluating {predictor.spec.name}", leave=False)):
+    for number, record in enumerate(tqdm(records, desc=f"evaluating {predictor.spec.name}", leave=False, disable=None)):
         _score(predictor, record, records[others[number]], scores, paper)
     return scores
 

@@ -33,10 +33,10 @@ class Told:
     board: Path | None = None
 
     def attach(self, trainer: SupervisedTrainer, evaluator: SupervisedEvaluator | None) -> None:
-        """Attach all of it, and a bar on stderr, to the first process; call it after the checkpoints are attached."""
+        """Attach all of it, and a bar on a terminal, to the first process; call it after checkpoints are attached."""
         if not is_first():
             return
-        ProgressBar().attach(trainer, output_transform=lambda output: {"loss": float(output["loss"])})
+        ProgressBar(disable=None).attach(trainer, output_transform=lambda output: {"loss": float(output["loss"])})
         if self.board is not None and find_spec("tensorboard") is not None:
             _attach_board(trainer, evaluator, self.board)
         if self.after_epoch is not None:

@@ -17,8 +17,8 @@ from textseg.imaging.preprocess import mask_to_network, to_network
 
 
 def load_samples(records: list[Record], size: int) -> list[Sample]:
-    """Every slice of every record with its mask at size x size, and what is said of it. Progress is shown on stderr."""
-    shown = tqdm(records, desc="reading pictures", leave=False, disable=not is_first())
+    """Every slice of every record with its mask at size x size, and what is said of it. Shows a bar on a terminal."""
+    shown = tqdm(records, desc="reading pictures", leave=False, disable=None if is_first() else True)
     return [sample for record in shown for sample in _load(record, size)]
 
 
@@ -26,6 +26,12 @@ def draw_samples(count: int, seed: int, size: int) -> list[Sample]:
     """Drawn phantoms as samples; the same seed draws the same ones."""
     random = np.random.default_rng(seed)
     drawn = [draw_radiograph(random_places(random), seed=seed + index, size=size) for index in range(count)]
+    return [Sample(phantom.image, phantom.mask, phantom.finding) for phantom in drawn]
+
+
+def draw_healthy(count: int, seed: int, size: int) -> list[Sample]:
+    """Drawn phantoms without infection, and words that deny any."""
+    drawn = [draw_radiograph({}, seed + index, size) for index in range(count)]
     return [Sample(phantom.image, phantom.mask, phantom.finding) for phantom in drawn]
 
 

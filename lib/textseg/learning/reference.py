@@ -20,7 +20,7 @@ from textseg.registry import ModelSpec
 from textseg.text.sentence import canonical
 
 PHANTOMS, SIZE = 40, 320
-FIRST_SEED = 1_000_000  # far from those of trainings, which count from the training's own small seed
+FIRST_SEED = 1_000_000  # no training draws these: its pictures are counted from 1, or from the time in seconds
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from textseg.server.sessions import SafeSessions
 from textseg.server.strategy import RandomStrategy
 from textseg.server.studies import Studies
 from textseg.server.temporary import clear_left_behind
-from textseg.server.train import TextSegTrain, stay_behind, training_settings
+from textseg.server.train import TextSegTrain, stay_behind, tell_trainings, training_settings
 from textseg.server.wire import open_wire
 from textseg.text.hints import shown
 
@@ -84,6 +84,7 @@ class TextSegApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         """Before the first request: the wire is closed but for what is open, and what is served is told."""
         clear_left_behind()
+        tell_trainings()
         open_wire(allow_remote=is_on(self.conf, "allow_remote"))
         super().on_init_complete()
         self._retraining = self._retrain_after(count_of(self.conf, "retrain_after"))

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from textseg.learning.corrections import Corrections, gather
 from textseg.learning.current import CurrentPredictor
 from textseg.learning.holdout import HoldOut
 from textseg.learning.progress import DONE, FAILED, TRAINING, Progress, ProgressFile
-from textseg.learning.retrain import GATE, NEVER, Retraining, TrainingRuns, retrain
+from textseg.learning.retrain import GATE, NEVER, Retraining, alone, retrain_alone
 from textseg.server.conf import choice_of, path_of
 from textseg.server.labelled import labelled_by_people
 from textseg.server.studies import Studies
@@ -30,6 +30,8 @@ EPOCHS, MOST_EPOCHS = 5, 1000
 PUBLISH = (GATE, NEVER)
 NICE = 10  # requests go first
 CHECK_SECONDS = 1.0
+RUNS = "runs"  # beside the versions of a model
+SERVER = "TEXTSEG_SERVER_PROCESS"  # environment of a training: the number of the process that it must not outlive
 logger = logging.getLogger(__name__)
 
 
@@ -77,22 +79,22 @@ class TextSegTrain(TrainTask):
         self.check(request)
         if not isinstance(datastore, Studies):
             raise OptionError("Pictures of a DICOMweb archive cannot be learned from yet. Serve a folder of studies.")
-        before = Progress(
-            total_epochs=_epochs(request),
-            best_metric=self._last_metric(),
-            state=TRAINING,
-            started=iso_time(),
-            process=os.getpid(),
-        )
-        try:
-            return self._retrained(request, datastore, before)
-        except TrainingRuns:
-            raise
-        except Exception as error:
-            self._tell(before, state=FAILED, verdict=f"not trained: {error}")
-            raise
+        runs = self.current.versions.folder / RUNS
+        with alone(runs):
+            progress = Progress(
+                total_epochs=_epochs(request),
+                best_metric=self._last_metric(),
+                state=TRAINING,
+                started=iso_time(),
+                process=os.getpid(),
+            )
+            try:
+                return self._retrained(self._task(request, datastore, runs), datastore, progress)
+            except Exception as error:
+                self._tell(progress, state=FAILED, verdict=f"not trained: {error}")
+                raise
 
-    def _retrained(self, request: Mapping[str, Any], studies: Studies, progress: Progress) -> dict[str, Any]:
+    def _retrained(self, task: Retraining, studies: Studies, progress: Progress) -> dict[str, Any]:
         self._progress.write(progress)
         corrections = self._gathered(studies)
         progress = replace(progress, told=corrections.told(), left_out=tuple(corrections.left_out))
@@ -100,7 +102,7 @@ class TextSegTrain(TrainTask):
         def after_epoch(done: EpochDone) -> None:
             self._tell(progress, epoch=done.epoch, loss=done.loss)
 
-        outcome = retrain(self._task(request, studies, after_epoch), corrections)
+        outcome = retrain_alone(replace(task, after_epoch=after_epoch), corrections)
         served = outcome.report["gate"]["candidate" if outcome.published else "served"]
         dice = served["holdout"]["dice_image"] or served["reference"]["dice_image"]
         self._tell(progress, epoch=progress.total_epochs, best_metric=dice, state=DONE, verdict=outcome.verdict)
@@ -113,15 +115,13 @@ class TextSegTrain(TrainTask):
         corrections.left_out.extend(left_out)
         return corrections
 
-    def _task(
-        self, request: Mapping[str, Any], studies: Studies, after_epoch: Callable[[EpochDone], None]
-    ) -> Retraining:
+    def _task(self, request: Mapping[str, Any], studies: Studies, runs: Path) -> Retraining:
         versions, settings = self.current.versions, self._settings
         return Retraining(
             spec=versions.spec,
             versions=versions,
             holdout=HoldOut(studies.keeping.store.layout.root),
-            runs=versions.folder / "runs",
+            runs=runs,
             own_reference=settings.reference,
             replay=settings.replay,
             publish=self._publish(request),
@@ -129,7 +129,6 @@ class TextSegTrain(TrainTask):
             seed=int(time.time()),
             device="cuda" if torch.cuda.is_available() else "cpu",
             pretrained=versions.pretrained,
-            after_epoch=after_epoch,
         )
 
     def _tell(self, progress: Progress, **changed: Any) -> None:
@@ -147,19 +146,24 @@ class TextSegTrain(TrainTask):
         return float(metric) if isinstance(metric, int | float) else 0.0
 
 
+def tell_trainings() -> None:
+    """In the server: those that it starts know by this whose they are."""
+    os.environ[SERVER] = str(os.getpid())
+
+
 def stay_behind() -> None:
-    """For the process of a training: it leaves half of the cores to its server, gives way to it, and ends with it."""
+    """In a training's process: it leaves half of the cores to its server, gives way to it, and ends with it."""
     os.nice(NICE)
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    parent = os.getppid()
+    server = int(os.environ.get(SERVER, os.getppid()))
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == server:
             time.sleep(CHECK_SECONDS)
         logger.warning("the server is gone: its training ends")
         os._exit(1)
 
-    threading.Thread(target=watch, name="parent watch", daemon=True).start()
+    threading.Thread(target=watch, name="server watch", daemon=True).start()
 
 
 def _epochs(request: Mapping[str, Any]) -> int:
