@@ -1,6 +1,7 @@
 """A learning curve on drawn pictures: its parts never touch, a kill costs a round at most, what it tells is there."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from textseg.cli import main
 from textseg.data.phantoms import draw_radiograph, random_places
 from textseg.data.records import Record
+from textseg.engine.fit import Assignment
 from textseg.errors import DataError, OptionError
 from textseg.learning import curve as curves
 from textseg.learning import reference, tuning
@@ -136,8 +138,6 @@ def test_the_command_writes_table_report_and_picture(data, tmp_path, small, monk
     assert main([*command, "--corrections", "5"]) == 2 and "other options" in capsys.readouterr().err
 
 
-def small_task(task):
+def small_task(task: Assignment) -> Assignment:
     """A base from random weights: the pretrained ones need not be installed."""
-    from dataclasses import replace
-
     return replace(task, recipe=replace(task.recipe, pretrained=False))

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from harness import APP
 from test_train import NAMES, SPEC, drawn
+from textseg.data.records import Record, read_records
 from textseg.data.store.shown import FINAL
 from textseg.data.store.store import Store
 from textseg.errors import OptionError
@@ -24,12 +26,8 @@ def site(tmp_path: Path) -> Site:
     return Site(curve, tmp_path / "site", None, 1)
 
 
-def records_of(folder: Path) -> list:
+def records_of(folder: Path) -> list[Record]:
     """Drawn pictures as a data set."""
-    from PIL import Image
-
-    from textseg.data.records import read_records
-
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
     masks = drawn(folder)

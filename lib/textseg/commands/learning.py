@@ -29,13 +29,14 @@ def learning_curve(options: argparse.Namespace) -> None:
         results = run_curve(curve, options.output, options.seeds, _teachers(options))
     report, table = report_of(results), table_of(results)
     title = f"{curve.spec.name}, {curve.rounds} rounds of {curve.corrections} corrections, {options.data.name}"
+    title += f"; seed {options.seeds[0]} through a server" if options.app else ""
     draw_curve(results, title, options.output / "curve.png")
     (options.output / "curve.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (options.output / "curve.txt").write_text("\n".join(table) + "\n", encoding="utf-8")
+    (options.output / "curve.txt").write_text("\n".join([title, *table]) + "\n", encoding="utf-8")
     if options.json:
         print_json(report)
     else:
-        print(*table, f"{options.output}: curve.txt, curve.json, curve.png", sep="\n")
+        print(title, *table, f"{options.output}: curve.txt, curve.json, curve.png", sep="\n")
 
 
 def _check(options: argparse.Namespace) -> None:

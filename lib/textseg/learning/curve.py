@@ -79,8 +79,13 @@ class Site:
 
     @property
     def studies(self) -> Path:
-        """Where a server has its pictures, and the hold-out of them."""
+        """Where a server has its pictures."""
         return self.folder / "studies"
+
+    @property
+    def store(self) -> Path:
+        """What the server keeps beside the pictures, the hold-out's note among it."""
+        return self.studies / ".textseg"
 
     @property
     def versions(self) -> Versions:
@@ -98,7 +103,7 @@ def teach_in_process(site: Site, before: Sequence[Labelled], new: Sequence[Label
     task = Retraining(
         spec=curve.spec,
         versions=versions,
-        holdout=HoldOut(site.studies / ".textseg"),
+        holdout=HoldOut(site.store),
         runs=versions.folder / "runs",
         own_reference=curve.reference,
         replay=curve.replay,
@@ -115,7 +120,8 @@ def run_curve(curve: Curve, output: Path, seeds: Sequence[int], teach: Callable[
     Raises OptionError where the folder holds another curve, and what data, training and server raise.
     """
     begin(curve, output)
-    return [result for seed in seeds for result in _seed(curve, output / f"seed{seed}", seed, teach(seed))]
+    runs = [_Seed(curve, output / f"seed{seed}", seed, teach(seed)) for seed in seeds]
+    return [result for run in runs for result in run.results()]
 
 
 def begin(curve: Curve, output: Path) -> None:
@@ -129,86 +135,91 @@ def begin(curve: Curve, output: Path) -> None:
     write_whole(path, to_json(told), output)
 
 
-def _seed(curve: Curve, folder: Path, seed: int, teach: Teach) -> list[dict[str, Any]]:
-    results = [_read(folder, number) for number in range(curve.rounds + 1)]
-    if all(results):
-        return results
-    lessons = draw_lessons(curve.source, curve.base, curve.rounds, curve.corrections, seed)
-    base = _base(curve, lessons, folder, seed)
-    labels = [corrected(part, folder / "labels") for part in lessons.rounds]
-    results[0] = results[0] or _kept(folder, 0, seed, {"served": _figures(curve, base, lessons)})
-    for number in range(1, curve.rounds + 1):
-        if results[number] is None:
-            site = Site(curve, _fresh(folder, number), base, 1000 * seed + number)
-            results[number] = _round(site, folder, number, seed, labels, lessons, teach)
-    return results
-
-
-def _base(curve: Curve, lessons: Lessons, folder: Path, seed: int) -> Path | None:
-    """The weights that the site starts with, trained as `textseg train` does it, from where it was broken off."""
-    if not lessons.base:
-        return curve.weights
-    path = folder / "base" / f"{curve.spec.name}.safetensors"
-    if path.is_file() and _read(folder, 0):
-        return path
-    data = write_base(lessons.base, folder / "base_data")
-    recipe = base_recipe(recipe_of(curve.spec), curve.base_epochs, curve.phantoms)
-    task = Assignment(curve.spec, recipe, data, path.parent, seed, device="cpu", workers=0, pretrained=curve.pretrained)
-    return fit(task)
-
-
 def base_recipe(recipe: Recipe, epochs: int, phantoms: int) -> Recipe:
     """A recipe for few steps: no average of many, a short warm-up; from ImageNet, for shipped weights have seen all."""
     changes = {"average": 0.0, "warm_up": WARM_UP, "cycles": (), "encoder_from": ""}
     return replace(recipe, epochs=epochs, phantoms=phantoms, **changes)
 
 
-def _fresh(folder: Path, number: int) -> Path:
-    """The site of a round as the one before left it."""
-    site, before = folder / f"round{number}", folder / f"round{number - 1}"
-    shutil.rmtree(site, ignore_errors=True)
-    if number > 1:
-        shutil.copytree(before, site, ignore=shutil.ignore_patterns("runs", "logs"))
-    site.mkdir(parents=True, exist_ok=True)
-    return site
+@dataclass(frozen=True)
+class _Seed:
+    """All rounds of one seed, in its folder."""
 
+    curve: Curve
+    folder: Path
+    seed: int
+    teach: Teach
 
-def _round(
-    site: Site,
-    folder: Path,
-    number: int,
-    seed: int,
-    labels: Sequence[Sequence[Labelled]],
-    lessons: Lessons,
-    teach: Teach,
-) -> dict[str, Any]:
-    curve, started = site.curve, time.monotonic()
-    (site.studies / ".textseg").mkdir(parents=True, exist_ok=True)
-    teach(site, [label for part in labels[: number - 1] for label in part], labels[number - 1])
-    seconds = time.monotonic() - started
-    verdict = site.versions.verdicts()[-1]
-    logger.info("seed %d, round %d: %s", seed, number, verdict.sentence)
-    served = _figures(curve, site.versions.served().weights, lessons) if verdict.accepted else None
-    told = {"verdict": verdict.sentence, "version": site.versions.served().version, "gate": verdict.report}
-    told |= {"published": verdict.accepted, "seconds": round(seconds)}
-    return _kept(folder, number, seed, {**told, "served": served or _read(folder, number - 1)["served"]})
+    def results(self) -> list[dict[str, Any]]:
+        """Of the base and of every round; what is not there yet is done now."""
+        numbers = range(self.curve.rounds + 1)
+        if not all(map(self._read, numbers)):
+            self._go_on()
+        return [self._read(number) for number in numbers]
+
+    def _go_on(self) -> None:
+        curve = self.curve
+        lessons = draw_lessons(curve.source, curve.base, curve.rounds, curve.corrections, self.seed)
+        base = self._base(lessons)
+        if not self._read(0):
+            self._keep(0, {"served": _figures(curve, base, lessons)})
+        labels = [corrected(part, self.folder / "labels") for part in lessons.rounds]
+        for number in range(1, curve.rounds + 1):
+            if not self._read(number):
+                before = [label for part in labels[: number - 1] for label in part]
+                self._round(number, self._fresh_site(number, base), before, labels[number - 1], lessons)
+
+    def _base(self, lessons: Lessons) -> Path | None:
+        """The weights that the site starts with, trained as `textseg train` does it, from where it was broken off."""
+        curve = self.curve
+        if not lessons.base:
+            return curve.weights
+        path = self.folder / "base" / f"{curve.spec.name}.safetensors"
+        if self._read(0):
+            return path
+        data = write_base(lessons.base, self.folder / "base_data")
+        recipe = base_recipe(recipe_of(curve.spec), curve.base_epochs, curve.phantoms)
+        given = {"seed": self.seed, "device": "cpu", "workers": 0, "pretrained": curve.pretrained}
+        return fit(Assignment(curve.spec, recipe, data, path.parent, **given))
+
+    def _fresh_site(self, number: int, base: Path | None) -> Site:
+        """As the round before left it."""
+        folder, before = (self.folder / f"round{each}" for each in (number, number - 1))
+        shutil.rmtree(folder, ignore_errors=True)
+        if number > 1:
+            shutil.copytree(before, folder, ignore=shutil.ignore_patterns("runs", "logs"))
+        site = Site(self.curve, folder, base, 1000 * self.seed + number)
+        site.store.mkdir(parents=True, exist_ok=True)
+        return site
+
+    def _round(
+        self, number: int, site: Site, before: Sequence[Labelled], new: Sequence[Labelled], lessons: Lessons
+    ) -> None:
+        started = time.monotonic()
+        self.teach(site, before, new)
+        seconds = round(time.monotonic() - started)
+        verdict, version = site.versions.verdicts()[-1], site.versions.served()
+        logger.info("seed %d, round %d: %s", self.seed, number, verdict.sentence)
+        told = {"verdict": verdict.sentence, "published": verdict.accepted, "version": version.version}
+        told |= {"seconds": seconds, "gate": verdict.report}
+        same = not verdict.accepted
+        served = self._read(number - 1)["served"] if same else _figures(self.curve, version.weights, lessons)
+        self._keep(number, {**told, "served": served})
+
+    def _keep(self, number: int, result: dict[str, Any]) -> None:
+        told = {"seed": self.seed, "round": number, **result}
+        write_whole(self.folder / f"round{number}.json", to_json(told), self.folder)
+
+    def _read(self, number: int) -> dict[str, Any] | None:
+        path = self.folder / f"round{number}.json"
+        told = from_json(path.read_bytes(), str(path)) if path.is_file() else None
+        return told and {key: value for key, value in told.items() if key != "schema"}
 
 
 def _figures(curve: Curve, weights: Path | None, lessons: Lessons) -> dict[str, Any]:
     """What weights score on the pictures kept apart, as the gate measures it."""
     measured = measure(Predictor.load(curve.spec, weights, pretrained=curve.pretrained), lessons.measured)
     return {**measured.figures(), "scores": asdict(measured)}
-
-
-def _kept(folder: Path, number: int, seed: int, result: dict[str, Any]) -> dict[str, Any]:
-    write_whole(folder / f"round{number}.json", to_json({"seed": seed, "round": number, **result}), folder)
-    return _read(folder, number)
-
-
-def _read(folder: Path, number: int) -> dict[str, Any] | None:
-    path = folder / f"round{number}.json"
-    told = from_json(path.read_bytes(), str(path)) if path.is_file() else None
-    return told and {key: value for key, value in told.items() if key != "schema"}
 
 
 def scores_of(result: dict[str, Any]) -> Measured:

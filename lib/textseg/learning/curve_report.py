@@ -100,7 +100,7 @@ def _panel(results: Results, key: str, told: str) -> Image.Image:
         own = [result for result in results if result["seed"] == seed and result["served"][key] is not None]
         _draw_seed(draw, frame, own, key, COLOURS[number % len(COLOURS)])
     means = [_mean_of([r["served"][key] for r in results if r["round"] == number]) for number in rounds]
-    if None not in means:
+    if None not in means and len({result["seed"] for result in results}) > 1:
         draw.line([frame.place(n, mean) for n, mean in enumerate(means)], INK, 4 * SHARPER)
     return panel
 
