@@ -48,7 +48,7 @@ def versions(folder: Path) -> Versions:
 @pytest.fixture
 def learning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Learning:
     """With few reference pictures and few drawn ones beside the corrections, so that a test takes seconds."""
-    monkeypatch.setattr(reference, "PHANTOMS", 10)
+    monkeypatch.setattr(reference, "PHANTOMS", 6)
     monkeypatch.setattr(reference, "SIZE", 160)
     monkeypatch.setattr(tuning, "REPLAYED", 6)
     return Learning(tmp_path)

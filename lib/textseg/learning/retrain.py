@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import nn
 
+from textseg.data.augment import Sample
 from textseg.data.records import Record
 from textseg.data.seen import SUFFIX, Seen
 from textseg.data.store.durable import iso_time
@@ -22,7 +23,7 @@ from textseg.engine.recipe import Recipe, recipe_of
 from textseg.engine.reports import EpochDone
 from textseg.engine.trainer import Trained, denormals_as_zero, train
 from textseg.engine.weights import load_stored, save_weights, spoken_sides
-from textseg.errors import OptionError, TextSegError
+from textseg.errors import OptionError, TextSegError, TrainingDiverged
 from textseg.learning.corrections import Corrections
 from textseg.learning.gate import Judgement, Standing, judge, measure
 from textseg.learning.holdout import HoldOut, Split
@@ -136,25 +137,38 @@ def _candidate(task: Retraining, served: Served, split: Split, seen: Seen) -> tu
     words = Words.of(before, network)
     recipe = fine_tuning(task.recipe or recipe_of(task.spec), task.epochs, task.rate, words)
     samples, counts = samples_of(task.spec, split, words, task.seed, task.replay)
-    with denormals_as_zero():
-        trained = train(
-            task.spec,
-            network,
-            recipe,
-            samples,
-            None,
-            folder,
-            task.seed,
-            task.device,
-            workers=0,
-            verbatim=words.verbatim,
-            after_epoch=task.after_epoch,
-        )
+    trained = _trained(task, network, recipe, samples, folder, words.verbatim)
     manifest = _manifest(before, served, recipe, trained, {"seed": task.seed, **counts})
     path = folder / f"{task.spec.name}.safetensors"
     save_weights(trained.network, path, manifest)
     seen = seen.joined(correction.pixels for correction in split.training)
     return Candidate(trained.network, path, manifest, seen), counts
+
+
+def _trained(
+    task: Retraining, network: nn.Module, recipe: Recipe, samples: list[Sample], folder: Path, verbatim: bool
+) -> Trained:
+    """Raises TrainingDiverged, in words for those who correct."""
+    try:
+        with denormals_as_zero():
+            return train(
+                task.spec,
+                network,
+                recipe,
+                samples,
+                None,
+                folder,
+                task.seed,
+                task.device,
+                workers=0,
+                verbatim=verbatim,
+                after_epoch=task.after_epoch,
+            )
+    except TrainingDiverged as error:
+        raise TrainingDiverged(
+            "The training came to weights that are no numbers; nothing of it is kept. Look at the labels that were "
+            "submitted last, then train again."
+        ) from error
 
 
 def _emptied(runs: Path) -> Path:
