@@ -31,7 +31,7 @@ from textseg.learning.versions import Versions
 from textseg.registry import ModelSpec
 
 TASK = "task.json"
-WARM_UP = 10  # steps; a base of few pictures has few
+BATCH, WARM_UP = 8, 20  # of a base: few pictures give few steps
 logger = logging.getLogger(__name__)
 
 
@@ -46,8 +46,8 @@ class Curve:
     spec: ModelSpec
     source: Source
     base: int = 80
-    base_epochs: int = 12
-    phantoms: int = 40
+    base_epochs: int = 15
+    phantoms: int = 60
     weights: Path | None = None
     rounds: int = 2
     corrections: int = 30
@@ -136,8 +136,8 @@ def begin(curve: Curve, output: Path) -> None:
 
 
 def base_recipe(recipe: Recipe, epochs: int, phantoms: int) -> Recipe:
-    """A recipe for few steps: no average of many, a short warm-up; from ImageNet, for shipped weights have seen all."""
-    changes = {"average": 0.0, "warm_up": WARM_UP, "cycles": (), "encoder_from": ""}
+    """A recipe for few pictures: small steps, not averaged; from ImageNet, for the shipped weights have seen all."""
+    changes = {"batch": BATCH, "average": 0.0, "warm_up": WARM_UP, "cycles": (), "encoder_from": ""}
     return replace(recipe, epochs=epochs, phantoms=phantoms, **changes)
 
 

@@ -129,9 +129,9 @@ def _train(client: MONAILabelClient, site: Site) -> None:
     model = site.curve.spec.name
     config = _first_choices(client.info()["trainers"][model]["config"])
     client.train_start(model, {**config, "max_epochs": site.curve.epochs})
-    while client.train_status(check_if_running=True):
+    while (task := client.train_status())["status"] in ("SUBMITTED", "RUNNING"):
         time.sleep(POLL_SECONDS)
-    stats = client.train_status()["train_stats"]
+    stats = task["train_stats"]
     logger.info("GET /train/: %s", stats.get("verdict"))
     if stats.get("state") != DONE:
         raise ServerFailed(f"The training came to no verdict: {stats.get('verdict') or stats}")
