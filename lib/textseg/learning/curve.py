@@ -31,7 +31,7 @@ from textseg.learning.versions import Versions
 from textseg.registry import ModelSpec
 
 TASK = "task.json"
-BATCH, WARM_UP = 8, 20  # of a base: few pictures give few steps
+BATCH, WARM_UP, HEALTHY = 8, 20, 0.3  # of a base: few pictures give few steps, and few of them teach it to obey
 logger = logging.getLogger(__name__)
 
 
@@ -138,7 +138,8 @@ def begin(curve: Curve, output: Path) -> None:
 def base_recipe(recipe: Recipe, epochs: int, phantoms: int) -> Recipe:
     """A recipe for few pictures: small steps, not averaged; from ImageNet, for the shipped weights have seen all."""
     changes = {"batch": BATCH, "average": 0.0, "warm_up": WARM_UP, "cycles": (), "encoder_from": ""}
-    return replace(recipe, epochs=epochs, phantoms=phantoms, **changes)
+    augment = replace(recipe.augment, healthy=HEALTHY)
+    return replace(recipe, epochs=epochs, phantoms=phantoms, augment=augment, **changes)
 
 
 @dataclass(frozen=True)
