@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 OFF = "By chance: scoring is off (--conf scoring off)."
 UNKNOWN = "Nothing is known of this picture yet: by chance."
@@ -37,7 +38,7 @@ class Ranking:
 
     def best(self, count: int) -> list[Ranked]:
         """The first `count` of all."""
-        return [ranked for ranked, _ in zip(self, range(count), strict=False)]
+        return list(islice(self, count))
 
     def __iter__(self) -> Iterator[Ranked]:
         """All of them. Those that came after the order was put together are last, in an order of chance."""
