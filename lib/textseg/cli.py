@@ -53,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     forget.set_defaults(run=pictures.forget)
     bench = parsers.add_parser("bench", help="time reading pictures beside a plain ITK read of the same files")
     bench.add_argument("--repeats", type=int, default=7)
+    bench.add_argument("--next-sample", action="store_true", help="instead, time clicks on Next Sample")
+    bench.add_argument("--pictures", type=int, default=5000, help="among so many scored ones; default: 5000")
+    bench.add_argument("--clicks", type=int, default=200, help="default: 200")
     bench.set_defaults(run=pictures.bench)
     return parser
 

@@ -139,16 +139,17 @@ class Listing(Datastore):
 
     def json(self) -> dict[str, Any]:
         """Everything that is listed, as MONAI Label's own datastore tells it."""
-        objects = {name: self._told(name) for name in self.pictures.ids()}
+        kept = self.keeping.store.kept()  # of most pictures nothing may be kept yet
+        objects = {name: self._told(name, name in kept) for name in self.pictures.ids()}
         return {"name": NAME, "description": DESCRIPTION, "images_dir": ".", "labels_dir": "labels", "objects": objects}
 
-    def _told(self, image_id: str) -> dict[str, Any]:
+    def _told(self, image_id: str, is_kept: bool) -> dict[str, Any]:
         labels = {}
         for tag in self.labels.tags(image_id):
             with suppress(LabelNotFound):
                 path = self._label_path(image_id, tag)
                 labels[tag] = {"ext": suffix_of(path), "info": self._label_info(image_id, tag)}
-        known = self.keeping.store.known(image_id)
+        known = self.keeping.store.known(image_id) if is_kept else {}
         return {"image": {"ext": "", "info": known.get("info") or {}}, "labels": labels}
 
     def _label_info(self, image_id: str, tag: str) -> dict[str, Any]:

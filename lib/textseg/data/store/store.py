@@ -71,6 +71,11 @@ class Store:
         with told_of_failure("what is known of the picture"):
             return read_json(self.layout.known(image_id)) or {}
 
+    def kept(self) -> set[str]:
+        """The pictures of which anything is kept."""
+        folder = self.layout.pictures
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
     def note(self, image_id: str, **known: Any) -> None:
         """Add to what is known of a picture, or change it."""
         with self._writing(image_id, "what is known of the picture"):
