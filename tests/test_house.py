@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "networks": BASE,
     "data": BASE | {"text", "imaging"},
     "engine": BASE | {"networks", "text", "imaging", "data"},
-    "learning": BASE | {"networks", "text", "imaging", "data", "engine"},
+    "learning": BASE | {"networks", "text", "imaging", "data", "engine", "choosing"},
     "choosing": BASE | {"text", "imaging", "data", "engine"},
     "server": BASE | {"networks", "text", "imaging", "data", "engine", "learning", "choosing"},
     "cli": BASE | {"commands"},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from textseg import __version__
-from textseg.commands import models, pictures, prompts, versions
+from textseg.commands import learning, models, pictures, prompts, versions
 from textseg.errors import TextSegError
 from textseg.registry import DEFAULT_MODEL, MODELS
 
@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(parsers)
     _add_train(parsers)
     _add_versions(parsers)
+    _add_learning_curve(parsers)
     _add_fetch(parsers)
     _add_read(parsers)
     _add_cost(parsers)
@@ -167,6 +168,35 @@ def _add_versions(parsers: Any) -> None:
         )
         command.add_argument("--weights", type=Path, metavar="FOLDER", help="as the server's --conf weights")
         _add_pretrained(command)
+
+
+def _add_learning_curve(parsers: Any) -> None:
+    curve = parsers.add_parser(
+        "learning-curve", help="simulate rounds of corrections on a data set; called again, it goes on"
+    )
+    curve.add_argument("--data", type=Path, required=True, help="folder or zip with splits train and valid")
+    curve.add_argument("--split-column", default="split", help='"" for none; then with --measured')
+    curve.add_argument("--measured", type=int, metavar="N", help="measure by N pictures drawn by the seed, not valid")
+    curve.add_argument("--masks", metavar="FOLDER", help="of the data set, instead of masks/: another style")
+    curve.add_argument("--laterality", choices=("patient", "picture"), default="patient")
+    curve.add_argument("--model", default="c2fvl-compact", help="default: c2fvl-compact, the quickest to train")
+    curve.add_argument("--output", type=Path, default=Path("runs/learning-curve"), help="default: runs/learning-curve")
+    curve.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    curve.add_argument("--base", type=int, default=80, help="pictures that the base knows; 0: begin with --weights")
+    curve.add_argument("--base-epochs", type=int, default=15)
+    curve.add_argument("--phantoms", type=int, default=60, help="drawn pictures that the base knows as well")
+    curve.add_argument("--weights", type=Path, help="with --base 0: a weights file; default: the shipped one")
+    curve.add_argument("--rounds", type=int, default=2)
+    curve.add_argument("--corrections", type=int, default=30, help="of each round")
+    curve.add_argument("--epochs", type=int, default=5, help="of each retraining")
+    curve.add_argument("--choose", nargs="+", metavar="WAY", help="side by side: uniform, active, equal, diverse")
+    curve.add_argument("--pool", type=int, default=200, help="with --choose: pictures to choose from; default: 200")
+    curve.add_argument("--reference", type=Path, help="as the server's --conf reference")
+    curve.add_argument("--replay", type=Path, help="as the server's --conf replay")
+    curve.add_argument("--app", type=Path, help="the app's folder: the first seed's rounds go through a real server")
+    _add_pretrained(curve)
+    curve.add_argument("--json", action="store_true")
+    curve.set_defaults(run=learning.learning_curve)
 
 
 def _add_fetch(parsers: Any) -> None:

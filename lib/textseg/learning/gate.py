@@ -114,12 +114,10 @@ def _draws_when_denied(predictor: Predictor, record: Record) -> bool:
 
 def judge(served: Standing, candidate: Standing) -> Judgement:
     """Whether the candidate may take the served version's place."""
-    margin = _margin(served.holdout, candidate.holdout)
-    faults = [*_words_faults(served, candidate), *_reference_faults(served, candidate), *_holdout_faults(margin)]
+    gain = margin(served.holdout, candidate.holdout)
+    faults = [*_words_faults(served, candidate), *_reference_faults(served, candidate), *_holdout_faults(gain)]
     faults += _decile_faults(served, candidate)
-    return Judgement(
-        not faults, tuple(faults) or (_gain(margin, served, candidate),), _figures(served, candidate, margin)
-    )
+    return Judgement(not faults, tuple(faults) or (_gain(gain, served, candidate),), _figures(served, candidate, gain))
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,8 @@ class Margin:
         return self.pictures < ENOUGH
 
 
-def _margin(served: Measured, candidate: Measured) -> Margin:
+def margin(served: Measured, candidate: Measured) -> Margin:
+    """Of one model over another on the same pictures."""
     gains = np.subtract(candidate.dice, served.dice)
     if not len(gains):
         return Margin(0)

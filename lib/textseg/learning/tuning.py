@@ -27,7 +27,8 @@ SLOWER = 0.1  # learning rates of a retraining, as a share of the recipe's
 REPLAYED = 32  # drawn pictures, and as many of the base set, that a retraining sees beside the corrections, at least
 DENIED = 8  # one picture in so many is added that denies any infection
 WARM_UP = 5
-# For recipes without changes of the words: those of the compact models, shares of the samples.
+# For recipes without changes of the words: those of the compact models, shares of the samples. Every retraining asks for
+# healthy lungs: without it a model unlearns, on drawn pictures first, that a side which is not asked for stays empty.
 OBEDIENT = {"kind": "consistent", "no_text": 0.1, "partial": 0.3, "healthy": 0.15, "coarse": 0.1}
 
 
@@ -71,6 +72,7 @@ def fine_tuning(recipe: Recipe, epochs: int, rate: float, words: Words) -> Recip
 
 def _obedient(augment: AugmentSettings, flips: bool) -> AugmentSettings:
     augment = augment if augment.partial else replace(augment, **OBEDIENT)
+    augment = replace(augment, healthy=max(augment.healthy, OBEDIENT["healthy"]))
     return replace(augment, flip=0.5) if flips else replace(augment, flip=0.0, upend=0.0)
 
 
