@@ -137,7 +137,7 @@ def begin(curve: Curve, output: Path, **more: Any) -> None:
 
 def base_recipe(recipe: Recipe, epochs: int, phantoms: int) -> Recipe:
     """A recipe for few pictures: small steps, not averaged; from ImageNet, for the shipped weights have seen all."""
-    changes = {"batch": BATCH, "average": 0.0, "warm_up": WARM_UP, "cycles": (), "encoder_from": ""}
+    changes = {"batch": BATCH, "average": 0.0, "warm_up": WARM_UP, "encoder_from": ""}
     augment = replace(recipe.augment, healthy=HEALTHY)
     return replace(recipe, epochs=epochs, phantoms=phantoms, augment=augment, **changes)
 
