@@ -163,3 +163,13 @@ def test_without_validation_the_last_epoch_counts(tmp_path):
 def test_validation_that_is_not_there_is_refused_unless_that_is_said(tmp_path):
     with pytest.raises(OptionError, match="no validation pictures"):
         run(tiny(), RECIPE, pictures(4), tmp_path, validation=[])
+
+
+def test_frozen_norms_keep_their_statistics_and_learn_their_weights(tmp_path):
+    for frozen in (True, False):
+        network = tiny(norm=True)
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        run(network, replace(RECIPE, epochs=2, frozen_norms=frozen), pictures(4), tmp_path / str(frozen))
+        after = network.state_dict()
+        kept = [torch.equal(before[name], after[name]) for name in ("norm.running_mean", "norm.running_var")]
+        assert kept == [frozen, frozen] and not torch.equal(before["norm.weight"], after["norm.weight"])

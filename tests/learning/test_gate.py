@@ -70,6 +70,12 @@ def test_with_few_held_out_pictures_the_reference_set_must_not_fall_at_all(count
     assert risen.passed and f"weak evidence ({count} held-out pictures)" in risen.sentence("v0001")
 
 
+def test_a_fall_is_told_with_digits_that_show_it():
+    fallen = judged(held(1), changed(dice=(*REFERENCE.dice[:-1], REFERENCE.dice[-1] - 0.0001)))
+    before, after = fallen.sentence("v0001").split("reference set, ")[1].split(",")[0].split(" -> ")
+    assert float(after) < float(before)
+
+
 def test_prompts_that_no_longer_matter_are_told_with_their_figures():
     verdict = judged(held(gain=0.05), changed(mirrored=(0.8, 0.75)))
     assert not verdict.passed

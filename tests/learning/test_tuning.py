@@ -40,7 +40,7 @@ def test_every_model_goes_on_with_changes_of_the_words(spec):
     augment = recipe.augment
     assert augment.kind == "consistent" and augment.flip > 0
     assert min(augment.no_text, augment.partial, augment.coarse) > 0
-    assert (recipe.epochs, recipe.rate, recipe.average) == (5, first.rate * 0.1, 0.0)
+    assert (recipe.epochs, recipe.rate, recipe.frozen_norms) == (5, first.rate * 0.1, True)
 
 
 def test_words_read_as_they_stand_are_flipped_only_where_they_were_before():

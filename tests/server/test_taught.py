@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from harness import APP
-from test_train import NAMES, SPEC, drawn
 from textseg.data.records import Record, read_records
 from textseg.data.store.shown import FINAL
 from textseg.data.store.store import Store
@@ -16,6 +15,7 @@ from textseg.imaging.read import read_picture
 from textseg.learning.curve import Curve, Site
 from textseg.learning.lessons import Source, corrected
 from textseg.server.taught import TeachOverHttp
+from training import PLACES, SPEC, draw
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def records_of(folder: Path) -> list[Record]:
     """Drawn pictures as a data set."""
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
-    masks = drawn(folder)
+    masks = draw(folder)
     for name, mask in masks.items():
         (folder / f"{name}.png").rename(folder / "images" / f"{name}.png")
         Image.fromarray(mask).save(folder / "masks" / f"{name}.png")
@@ -43,7 +43,7 @@ def test_labels_are_kept_with_the_prompt_that_was_run_and_a_verdict_is_waited_fo
     verdict = site.versions.verdicts()[-1]
     assert verdict.sentence.startswith(("published v0001: ", "kept v0000: "))
     samples = verdict.report["samples"]
-    assert samples["corrections"] + samples["held_out"] == len(NAMES) and not verdict.report["left_out"]
+    assert samples["corrections"] + samples["held_out"] == len(PLACES) and not verdict.report["left_out"]
     store = Store(site.studies)
     for label in labels:
         version = store.current_label(label.name, FINAL)

@@ -13,6 +13,7 @@ from textseg.errors import OptionError
 from textseg.text.encoder import TextEncoder
 
 TASK = "task.json"
+UNWRITTEN = {"accumulate": 1, "frozen_norms": False}  # what earlier versions did, which did not write it
 SHORT = 40  # characters; a longer value is a hash or a list, which tells a person nothing
 
 
@@ -56,7 +57,7 @@ def _told_before(folder: Path) -> dict[str, Any]:
     try:
         told = from_json(path.read_bytes(), str(path))
         int(told["recipe"]["epochs"])
-        told["recipe"].setdefault("accumulate", 1)  # as earlier versions did, which did not write it
+        told["recipe"] = {**UNWRITTEN, **told["recipe"]}
         return {key: value for key, value in told.items() if key != "schema"}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from ignite.handlers import EarlyStopping
 from monai.engines import IterationEvents, SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import CheckpointLoader, CheckpointSaver, LrScheduleHandler, ValidationHandler
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
@@ -91,6 +94,22 @@ def attach_steps(trainer: SupervisedTrainer, recipe: Recipe, schedule: LambdaLR,
             nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
 
     trainer.add_event_handler(STEP_COMPLETED, LrScheduleHandler(schedule, print_lr=False))
+
+
+@contextmanager
+def norms_frozen(network: nn.Module, frozen: bool) -> Iterator[None]:
+    """Batch norms are in evaluation mode in every pass inside the `with`, although MONAI's trainer calls `train()`."""
+    norms = [part for part in network.modules() if isinstance(part, _BatchNorm)] if frozen else []
+
+    def freeze(*_: object) -> None:
+        for norm in norms:
+            norm.eval()
+
+    handle = network.register_forward_pre_hook(freeze)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def attach_losses(trainer: SupervisedTrainer, network: nn.Module) -> None:

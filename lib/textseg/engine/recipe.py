@@ -22,7 +22,7 @@ class Recipe:
     phantoms: drawn pictures added to the training part. loss: weights of the objective's terms. pretrained: start
     the encoder from ImageNet weights, or, encoder_from, from another model's shipped weights. patience: stop after so
     many epochs without a better validation Dice. first_kept: earlier epochs are never kept as the best. mixed: half
-    precision where a GPU computes.
+    precision where a GPU computes. frozen_norms: batch norms keep the statistics that they have.
     """
 
     epochs: int
@@ -43,6 +43,7 @@ class Recipe:
     patience: int | None = None
     first_kept: int = 1
     mixed: bool = True
+    frozen_norms: bool = False
     loss: Mapping[str, float | bool] = field(default_factory=lambda: MappingProxyType({}))
     augment: AugmentSettings = field(default_factory=AugmentSettings)
 

@@ -27,6 +27,7 @@ from textseg.engine.handlers import (
     attach_choice,
     attach_losses,
     attach_steps,
+    norms_frozen,
 )
 from textseg.engine.memory import fitting_memory
 from textseg.engine.metrics import Overlap
@@ -120,7 +121,8 @@ class _Task:
         parts = {"net": network, "kept": kept, "optimizer": optimizer, "schedule": schedule}
         attach_checkpoints(trainer, parts, stopping, self.folder)
         self.told.attach(trainer, evaluator)
-        trainer.run()
+        with norms_frozen(network, self.recipe.frozen_norms):
+            trainer.run()
         idist.barrier()  # until the first process has written the best
         network.load_state_dict(torch.load(self.folder / BEST, map_location="cpu", weights_only=True))
         return Trained(network.cpu().eval(), trainer.state.best_epoch, trainer.state.best_dice, trainer.state.seconds)

@@ -167,7 +167,8 @@ def _reference_faults(served: Standing, candidate: Standing) -> list[str]:
     weak = len(served.holdout.dice) < ENOUGH
     if new >= old - (0 if weak else REFERENCE_FALL):
         return []
-    return [f"worse on the reference set, {old:.3f} -> {new:.3f}{_weakness(served) if weak else ''}"]
+    digits = 3 if round(old, 3) > round(new, 3) else 6
+    return [f"worse on the reference set, {old:.{digits}f} -> {new:.{digits}f}{_weakness(served) if weak else ''}"]
 
 
 def _decile_faults(served: Standing, candidate: Standing) -> list[str]:

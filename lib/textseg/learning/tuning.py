@@ -23,7 +23,8 @@ from textseg.text.finding import Finding
 from textseg.text.paraphrase import paraphrase
 from textseg.text.prompt import read_prompt
 
-SLOWER = 0.1  # learning rates of a retraining, as a share of the recipe's
+SLOWER = 0.3  # learning rates of a retraining, as a share of the recipe's
+BATCH, AVERAGE = 8, 0.8  # few pictures give few steps: small ones, and their end is averaged
 REPLAYED = 32  # drawn pictures, and as many of the base set, that a retraining sees beside the corrections, at least
 DENIED = 8  # one picture in so many is added that denies any infection
 WARM_UP = 5
@@ -54,16 +55,21 @@ class Words:
 
 
 def fine_tuning(recipe: Recipe, epochs: int, rate: float, words: Words) -> Recipe:
-    """A recipe for going on from trained weights: short, slow, one cosine, the last epoch counts; words keep power."""
+    """A recipe for going on from trained weights: short, slow, one cosine, the last epoch counts; words keep power.
+
+    Norms keep their statistics: half of the pictures are drawn ones, and statistics of such a mixture fit neither.
+    """
     return replace(
         recipe,
         epochs=epochs,
+        batch=min(recipe.batch, BATCH),
         rate=recipe.rate * rate,
         encoder_rate=recipe.encoder_rate * rate,
         warm_up=WARM_UP,
         schedule="cosine",
         period=None,
-        average=0.0,
+        average=AVERAGE,
+        frozen_norms=True,
         patience=None,
         first_kept=1,
         augment=_obedient(recipe.augment, words.flips),

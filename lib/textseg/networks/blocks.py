@@ -56,8 +56,8 @@ def upsampled(maps: Tensor, factor: int) -> Tensor:
     return maps if factor == 1 else F.interpolate(maps, scale_factor=factor, mode="nearest")
 
 
-def fold_batch_norms(network: nn.Module) -> None:
-    """Fold every batch norm that follows a convolution into it, in place; the same function in evaluation.
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """Fold every batch norm that follows a convolution into it, in place; returns it: the same function in evaluation.
 
     Which follows which is known of sequences, of MONAI's two-convolution blocks, and of timm's blocks, whose
     `BatchNormAct2d` norms what was registered before it.
@@ -71,6 +71,7 @@ def fold_batch_norms(network: nn.Module) -> None:
             follows = isinstance(parent, nn.Sequential) or isinstance(second, BatchNormAct2d)
             if follows and isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                 _fold(parent, conv, parent, norm)
+    return network
 
 
 def _fold(owner: nn.Module, conv: str, parent: nn.Module, norm: str) -> None:

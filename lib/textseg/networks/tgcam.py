@@ -236,8 +236,7 @@ class TGCAM(nn.Module):
 
     def for_inference(self) -> "TGCAM":
         """A copy in evaluation mode, batch norms behind convolutions folded, channels last."""
-        network = copy.deepcopy(self).eval()
-        fold_batch_norms(network)
+        network = fold_batch_norms(copy.deepcopy(self).eval())
         return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 

@@ -4,8 +4,10 @@ The server is a process of its own on this machine, on the folders of a simulate
 """
 
 import csv
+import ctypes
 import logging
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from textseg.learning.curve import Site
 from textseg.learning.progress import DONE
 
 START_SECONDS, POLL_SECONDS = 240, 2.0
+PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux
 logger = logging.getLogger(__name__)
 
 
@@ -73,12 +76,19 @@ def _running(site: Site) -> Iterator[MONAILabelClient]:
     command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", site.app, "--studies", site.studies]
     command += ["--host", "127.0.0.1", "--port", str(port), *_settings(site)]
     with log.open("a") as output:
-        process = subprocess.Popen([str(each) for each in command], stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [str(each) for each in command], stdout=output, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent
+        )
     try:
         yield _answering(f"http://127.0.0.1:{port}", process, site.folder)
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _end_with_parent() -> None:
+    """In the server's process: a simulation that is killed leaves nobody who writes into the site of the next one."""
+    ctypes.CDLL(None).prctl(PARENT_DIED, signal.SIGTERM)
 
 
 def _settings(site: Site) -> list[str]:
