@@ -9,9 +9,9 @@ from harness import Server, start
 from textseg.data.sample_studies import write_sample_studies
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """start_server(studies, *conf) starts one from an unrelated working directory; all are stopped at the end."""
+    """start_server(studies, *conf) starts one from an unrelated working directory; all stop with the test's file."""
     servers: list[Server] = []
 
     def started(studies: Path, *conf: str, app: Path | None = None) -> Server:
@@ -20,13 +20,20 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
     yield started
     for server in servers:
-        server.process.terminate()
-        server.process.wait(30)
+        stop(server)
 
 
 @pytest.fixture(scope="session")
-def server(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server of most tests, on the sample studies."""
     studies = tmp_path_factory.mktemp("studies")
     write_sample_studies(studies)
-    return start_server(studies)
+    server = start(studies, (), tmp_path_factory.mktemp("server"), None)
+    yield server
+    stop(server)
+
+
+def stop(server: Server) -> None:
+    """As an operator does."""
+    server.process.terminate()
+    server.process.wait(30)
