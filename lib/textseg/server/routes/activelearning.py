@@ -24,7 +24,9 @@ def activelearning_router() -> APIRouter:
     router = APIRouter(tags=["ActiveLearning"])
     role = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 
-    @router.post("/activelearning/{strategy}", summary="The next picture to label")
+    nothing_left = {404: {"description": "None is left"}}
+
+    @router.post("/activelearning/{strategy}", summary="The next picture to label", responses=nothing_left)
     def next_sample(
         strategy: str, params: Annotated[dict[str, Any] | None, Body()] = None, _: User = role
     ) -> dict[str, Any]:
