@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     forget.set_defaults(run=pictures.forget)
     bench = parsers.add_parser("bench", help="time reading pictures beside a plain ITK read of the same files")
     bench.add_argument("--repeats", type=int, default=7)
+    bench.add_argument("--next-sample", action="store_true", help="instead, time clicks on Next Sample")
+    bench.add_argument("--pictures", type=int, default=5000, help="among so many scored ones; default: 5000")
+    bench.add_argument("--clicks", type=int, default=200, help="default: 200")
     bench.set_defaults(run=pictures.bench)
     return parser
 
@@ -186,6 +189,8 @@ def _add_learning_curve(parsers: Any) -> None:
     curve.add_argument("--rounds", type=int, default=2)
     curve.add_argument("--corrections", type=int, default=30, help="of each round")
     curve.add_argument("--epochs", type=int, default=5, help="of each retraining")
+    curve.add_argument("--choose", nargs="+", metavar="WAY", help="side by side: uniform, active, equal, diverse")
+    curve.add_argument("--pool", type=int, default=200, help="with --choose: pictures to choose from; default: 200")
     curve.add_argument("--reference", type=Path, help="as the server's --conf reference")
     curve.add_argument("--replay", type=Path, help="as the server's --conf replay")
     curve.add_argument("--app", type=Path, help="the app's folder: the first seed's rounds go through a real server")

@@ -36,6 +36,8 @@ def fill(studies: Path, name: str, words: str, client: Client) -> None:
     delivered = store.layout.root / "delivered" / f"{name}.png" / "abc" / "p_abc.png"
     delivered.parent.mkdir(parents=True)
     delivered.symlink_to(studies / f"{name}.png")
+    store.layout.scores.mkdir(exist_ok=True)
+    (store.layout.scores / f"{name}.json").write_text(json.dumps({"schema": 1, "scores": [words]}))
 
 
 def old_index(studies: Path, **objects: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from corrected import Learning
+from corrected import Learning, draw_data
 from learnt import MANIFEST, SPEC, State, report
 
 from textseg.engine.build import build_network
@@ -52,3 +52,9 @@ def learning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) 
     monkeypatch.setattr(reference, "SIZE", 160)
     monkeypatch.setattr(tuning, "REPLAYED", 6)
     return Learning(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn data set, see `draw_data`."""
+    return draw_data(tmp_path_factory.mktemp("data"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from textseg.data.phantoms import draw_radiograph
+from textseg.data.phantoms import draw_radiograph, random_places
 from textseg.data.store.labels import LabelledSegment
 from textseg.imaging.identity import pixels_sha256
 from textseg.imaging.read import read_picture
@@ -18,6 +18,7 @@ from textseg.registry import DEFAULT_MODEL, MODELS
 from textseg.text.sentence import canonical
 
 SPEC = MODELS[DEFAULT_MODEL]
+TRAIN, VALID, PATIENTS = 26, 4, 13
 PLACES = (
     {"left": ("lower",), "right": ("upper",)},
     {"right": ("lower",)},
@@ -54,3 +55,22 @@ class Learning:
         wanted = {"epochs": 1, **changed}
         task = Retraining(SPEC, self.versions, HoldOut(self.studies), self.folder / "runs", **wanted)
         return retrain(task, gather(given, SPEC.name))
+
+
+def draw_data(folder: Path) -> Path:
+    """Drawn pictures, two of each patient; sentences in picture sides; consolidation/: the upper half of some masks."""
+    random = np.random.default_rng(5)
+    for name in ("images", "masks", "consolidation"):
+        (folder / name).mkdir()
+    lines = ["image,prompt,patient,split"]
+    for number in range(TRAIN + VALID):
+        phantom = draw_radiograph(random_places(random), 900 + number, 96)
+        split, patient = ("train", number % PATIENTS) if number < TRAIN else ("valid", number)
+        Image.fromarray(phantom.image).save(folder / "images" / f"p{number}.png")
+        Image.fromarray(phantom.mask * 255).save(folder / "masks" / f"p{number}.png")
+        if number % 2:
+            half = phantom.mask * (np.arange(96) < 60)[:, None]
+            Image.fromarray(half.astype(np.uint8) * 255).save(folder / "consolidation" / f"p{number}.png")
+        lines.append(f'p{number},"{canonical(phantom.finding.mirrored())}",{patient},{split}')
+    (folder / "prompts.csv").write_text("\n".join(lines) + "\n")
+    return folder

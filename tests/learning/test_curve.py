@@ -2,15 +2,12 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
-from corrected import SPEC
+from corrected import SPEC, VALID
 from PIL import Image
 
 from textseg.cli import main
-from textseg.data.phantoms import draw_radiograph, random_places
 from textseg.data.records import Record
 from textseg.engine.fit import Assignment
 from textseg.errors import DataError, OptionError
@@ -20,29 +17,6 @@ from textseg.learning.corrections import gather
 from textseg.learning.curve import Curve, begin, run_curve, teach_in_process
 from textseg.learning.curve_report import report_of, table_of
 from textseg.learning.lessons import Source, corrected, draw_lessons
-from textseg.text.sentence import canonical
-
-TRAIN, VALID, PATIENTS = 26, 4, 13
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn pictures, two of each patient; sentences in picture sides; consolidation/: the upper half of some masks."""
-    folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(5)
-    for name in ("images", "masks", "consolidation"):
-        (folder / name).mkdir()
-    lines = ["image,prompt,patient,split"]
-    for number in range(TRAIN + VALID):
-        phantom = draw_radiograph(random_places(random), 900 + number, 96)
-        split, patient = ("train", number % PATIENTS) if number < TRAIN else ("valid", number)
-        Image.fromarray(phantom.image).save(folder / "images" / f"p{number}.png")
-        Image.fromarray(phantom.mask * 255).save(folder / "masks" / f"p{number}.png")
-        if number % 2:
-            half = phantom.mask * (np.arange(96) < 60)[:, None]
-            Image.fromarray(half.astype(np.uint8) * 255).save(folder / "consolidation" / f"p{number}.png")
-        lines.append(f'p{number},"{canonical(phantom.finding.mirrored())}",{patient},{split}')
-    (folder / "prompts.csv").write_text("\n".join(lines) + "\n")
-    return folder
 
 
 @pytest.fixture

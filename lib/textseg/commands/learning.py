@@ -26,6 +26,9 @@ def learning_curve(options: argparse.Namespace) -> None:
         source = Source(folder, options.laterality, options.split_column, options.measured, options.masks or "")
         given = {name: getattr(options, name) for name in (*kept, "pretrained")}
         curve = Curve(model_spec(options.model), source, **given)
+        if options.choose:
+            _contest(curve, options)
+            return
         results = run_curve(curve, options.output, options.seeds, _teachers(options))
     report, table = report_of(results), table_of(results)
     title = f"{curve.spec.name}, {curve.rounds} rounds of {curve.corrections} corrections, {options.data.name}"
@@ -37,6 +40,22 @@ def learning_curve(options: argparse.Namespace) -> None:
         print_json(report)
     else:
         print(title, *table, f"{options.output}: curve.txt, curve.json, curve.png", sep="\n")
+
+
+def _contest(curve: Any, options: argparse.Namespace) -> None:
+    """Ways to choose what is corrected, side by side."""
+    from textseg.learning.contest import Contest, run_contest
+    from textseg.learning.contest_report import draw_contest, summary_of, table_of
+
+    results = run_contest(Contest(curve, options.pool), options.output, options.seeds, options.choose)
+    title = f"{curve.spec.name}, {curve.rounds} rounds of {curve.corrections} of {options.pool}, {options.data.name}"
+    table = table_of(results, curve.corrections)
+    draw_contest(results, title, options.output / "contest.png")
+    (options.output / "contest.txt").write_text("\n".join([title, *table]) + "\n", encoding="utf-8")
+    if options.json:
+        print_json(summary_of(results))
+    else:
+        print(title, *table, f"{options.output}: contest.txt, contest.png", sep="\n")
 
 
 def _check(options: argparse.Namespace) -> None:

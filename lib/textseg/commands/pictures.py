@@ -86,7 +86,15 @@ def forget(options: argparse.Namespace) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Print how long reading takes, and how many times a plain ITK read that is; and how long a prompt takes."""
+    """Print how long reading takes, and how many times a plain ITK read that is; and how long a prompt takes.
+
+    Or, where that is asked for, how long a click on Next Sample takes.
+    """
+    if options.next_sample:
+        from textseg.server.clicks import time_clicks
+
+        print(time_clicks(options.pictures, options.clicks).told())
+        return
     from textseg.engine.bench import time_prompts, time_reading
 
     for name, seconds in time_prompts(options.repeats).items():

@@ -120,13 +120,13 @@ def run_curve(curve: Curve, output: Path, seeds: Sequence[int], teach: Callable[
     Raises OptionError where the folder holds another curve, and what data, training and server raise.
     """
     begin(curve, output)
-    runs = [_Seed(curve, output / f"seed{seed}", seed, teach(seed)) for seed in seeds]
+    runs = [SeedRun(curve, output / f"seed{seed}", seed, teach(seed)) for seed in seeds]
     return [result for run in runs for result in run.results()]
 
 
-def begin(curve: Curve, output: Path) -> None:
+def begin(curve: Curve, output: Path, **more: Any) -> None:
     """Note what is asked for. Raises OptionError for a folder that holds another curve."""
-    path, told = output / TASK, curve.told()
+    path, told = output / TASK, curve.told() | more
     if path.is_file():
         before = from_json(path.read_bytes(), str(path))
         other = [key for key in told if before.get(key) != told[key]]
@@ -143,7 +143,7 @@ def base_recipe(recipe: Recipe, epochs: int, phantoms: int) -> Recipe:
 
 
 @dataclass(frozen=True)
-class _Seed:
+class SeedRun:
     """All rounds of one seed, in its folder."""
 
     curve: Curve
@@ -154,48 +154,52 @@ class _Seed:
     def results(self) -> list[dict[str, Any]]:
         """Of the base and of every round; what is not there yet is done now."""
         numbers = range(self.curve.rounds + 1)
-        if not all(map(self._read, numbers)):
+        if not all(map(self.read, numbers)):
             self._go_on()
-        return [self._read(number) for number in numbers]
+        return [self.read(number) for number in numbers]
 
     def _go_on(self) -> None:
         curve = self.curve
         lessons = draw_lessons(curve.source, curve.base, curve.rounds, curve.corrections, self.seed)
-        base = self._base(lessons)
-        if not self._read(0):
-            self._keep(0, {"served": _figures(curve, base, lessons)})
+        base = self.base(lessons)
+        if not self.read(0):
+            self.keep(0, {"served": figures_of(curve, base, lessons)})
         labels = [corrected(part, self.folder / "labels") for part in lessons.rounds]
         for number in range(1, curve.rounds + 1):
-            if not self._read(number):
+            if not self.read(number):
                 before = [label for part in labels[: number - 1] for label in part]
-                self._round(number, self._fresh_site(number, base), before, labels[number - 1], lessons)
+                self.round(number, self.fresh_site(number, base), before, labels[number - 1], lessons)
 
-    def _base(self, lessons: Lessons) -> Path | None:
+    def base(self, lessons: Lessons) -> Path | None:
         """The weights that the site starts with, trained as `textseg train` does it, from where it was broken off."""
         curve = self.curve
         if not lessons.base:
             return curve.weights
         path = self.folder / "base" / f"{curve.spec.name}.safetensors"
-        if self._read(0):
+        if self.read(0):
             return path
         data = write_base(lessons.base, self.folder / "base_data")
         recipe = base_recipe(recipe_of(curve.spec), curve.base_epochs, curve.phantoms)
         given = {"seed": self.seed, "device": "cpu", "workers": 0, "pretrained": curve.pretrained}
         return fit(Assignment(curve.spec, recipe, data, path.parent, **given))
 
-    def _fresh_site(self, number: int, base: Path | None) -> Site:
+    def site(self, number: int, base: Path | None) -> Site:
+        """As a round left it."""
+        return Site(self.curve, self.folder / f"round{number}", base, 1000 * self.seed + number)
+
+    def fresh_site(self, number: int, base: Path | None) -> Site:
         """As the round before left it."""
-        folder, before = (self.folder / f"round{each}" for each in (number, number - 1))
-        shutil.rmtree(folder, ignore_errors=True)
+        site, before = self.site(number, base), self.site(number - 1, base)
+        shutil.rmtree(site.folder, ignore_errors=True)
         if number > 1:
-            shutil.copytree(before, folder, ignore=shutil.ignore_patterns("runs", "logs"))
-        site = Site(self.curve, folder, base, 1000 * self.seed + number)
+            shutil.copytree(before.folder, site.folder, ignore=shutil.ignore_patterns("runs", "logs"))
         site.store.mkdir(parents=True, exist_ok=True)
         return site
 
-    def _round(
+    def round(
         self, number: int, site: Site, before: Sequence[Labelled], new: Sequence[Labelled], lessons: Lessons
     ) -> None:
+        """Teach it new labels beside those before, measure what serves then, and keep the result."""
         started = time.monotonic()
         self.teach(site, before, new)
         seconds = round(time.monotonic() - started)
@@ -204,20 +208,22 @@ class _Seed:
         told = {"verdict": verdict.sentence, "published": verdict.accepted, "version": version.version}
         told |= {"seconds": seconds, "gate": verdict.report}
         same = not verdict.accepted
-        served = self._read(number - 1)["served"] if same else _figures(self.curve, version.weights, lessons)
-        self._keep(number, {**told, "served": served})
+        served = self.read(number - 1)["served"] if same else figures_of(self.curve, version.weights, lessons)
+        self.keep(number, {**told, "served": served})
 
-    def _keep(self, number: int, result: dict[str, Any]) -> None:
+    def keep(self, number: int, result: dict[str, Any]) -> None:
+        """Keep what came of a round, 0: of the base."""
         told = {"seed": self.seed, "round": number, **result}
         write_whole(self.folder / f"round{number}.json", to_json(told), self.folder)
 
-    def _read(self, number: int) -> dict[str, Any] | None:
+    def read(self, number: int) -> dict[str, Any] | None:
+        """What `keep` kept; None where there is nothing."""
         path = self.folder / f"round{number}.json"
         told = from_json(path.read_bytes(), str(path)) if path.is_file() else None
         return told and {key: value for key, value in told.items() if key != "schema"}
 
 
-def _figures(curve: Curve, weights: Path | None, lessons: Lessons) -> dict[str, Any]:
+def figures_of(curve: Curve, weights: Path | None, lessons: Lessons) -> dict[str, Any]:
     """What weights score on the pictures kept apart, as the gate measures it."""
     measured = measure(Predictor.load(curve.spec, weights, pretrained=curve.pretrained), lessons.measured)
     return {**measured.figures(), "scores": asdict(measured)}

@@ -85,7 +85,7 @@ def draw_curve(results: Results, title: str, path: Path) -> None:
     whole = Image.new("RGB", (SHARPER * WIDTH * len(panels), SHARPER * (HEIGHT + 30)), "white")
     for number, panel in enumerate(panels):
         whole.paste(panel, (SHARPER * WIDTH * number, SHARPER * 30))
-    ImageDraw.Draw(whole).text((SHARPER * 12, SHARPER * 9), title, INK, _font(13))
+    ImageDraw.Draw(whole).text((SHARPER * 12, SHARPER * 9), title, INK, font(13))
     whole.save(path, format="PNG")
 
 
@@ -94,7 +94,7 @@ def _panel(results: Results, key: str, told: str) -> Image.Image:
     draw = ImageDraw.Draw(panel)
     rounds = sorted({result["round"] for result in results})
     values = [result["served"][key] for result in results if result["served"][key] is not None]
-    frame = _Frame(len(rounds), *(_limits(values) if values else (0.0, 1.0)))
+    frame = Frame(len(rounds), *(limits_of(values) if values else (0.0, 1.0)))
     frame.draw_axes(draw, rounds, told)
     for number, seed in enumerate(sorted({result["seed"] for result in results})):
         own = [result for result in results if result["seed"] == seed and result["served"][key] is not None]
@@ -105,7 +105,7 @@ def _panel(results: Results, key: str, told: str) -> Image.Image:
     return panel
 
 
-def _draw_seed(draw: ImageDraw.ImageDraw, frame: "_Frame", own: Results, key: str, colour: tuple[int, ...]) -> None:
+def _draw_seed(draw: ImageDraw.ImageDraw, frame: "Frame", own: Results, key: str, colour: tuple[int, ...]) -> None:
     places = [frame.place(result["round"], result["served"][key]) for result in own]
     draw.line(places, colour, SHARPER * 3 // 2)
     for result, (x, y) in zip(own, places, strict=True):
@@ -114,37 +114,40 @@ def _draw_seed(draw: ImageDraw.ImageDraw, frame: "_Frame", own: Results, key: st
         draw.ellipse((x - r, y - r, x + r, y + r), inside, colour, SHARPER * 3 // 2)
     if places:
         x, y = places[-1]
-        draw.text((x + 8 * SHARPER, y), f"seed {own[-1]['seed']}", colour, _font(11), anchor="lm")
+        draw.text((x + 8 * SHARPER, y), f"seed {own[-1]['seed']}", colour, font(11), anchor="lm")
 
 
-def _limits(values: Sequence[float]) -> tuple[float, float]:
+def limits_of(values: Sequence[float]) -> tuple[float, float]:
     """Whole twentieths around the values."""
     low, high = np.floor(min(values) * 20) / 20, np.ceil(max(values) * 20) / 20
     return float(low), float(high if high > low else low + 0.05)
 
 
-class _Frame:
+class Frame:
     """Where a panel's values lie. rounds: how many places across."""
 
     def __init__(self, rounds: int, low: float, high: float) -> None:
         self.rounds, self.low, self.high = rounds, low, high
 
     def place(self, number: int, value: float) -> tuple[float, float]:
+        """In dots, from the panel's left upper corner."""
         across = (WIDTH - 2 * EDGE) * number / max(1, self.rounds - 1)
         up = (HEIGHT - 2 * EDGE) * (value - self.low) / (self.high - self.low)
         return SHARPER * (EDGE + across), SHARPER * (HEIGHT - EDGE - up)
 
     def draw_axes(self, draw: ImageDraw.ImageDraw, rounds: Sequence[int], told: str) -> None:
-        draw.text((SHARPER * 12, SHARPER * 20), told, INK, _font(13))
+        """The panel's heading, values and rounds."""
+        draw.text((SHARPER * 12, SHARPER * 20), told, INK, font(13))
         ticks = np.linspace(self.low, self.high, round((self.high - self.low) * 20) + 1)
         for value in ticks[:: max(1, len(ticks) // 6)]:
             x, y = self.place(0, value)
             draw.line((x, y, self.place(self.rounds - 1, value)[0], y), PALE, SHARPER)
-            draw.text((x - 10 * SHARPER, y), f"{value:.2f}", INK, _font(11), anchor="rm")
+            draw.text((x - 10 * SHARPER, y), f"{value:.2f}", INK, font(11), anchor="rm")
         for number, name in enumerate(rounds):
             x, y = self.place(number, self.low)
-            draw.text((x, y + 12 * SHARPER), f"round {name}" if name else "base", INK, _font(11), anchor="mt")
+            draw.text((x, y + 12 * SHARPER), f"round {name}" if name else "base", INK, font(11), anchor="mt")
 
 
-def _font(points: int) -> ImageFont.FreeTypeFont:
+def font(points: int) -> ImageFont.FreeTypeFont:
+    """In points of the picture before it is drawn larger."""
     return ImageFont.load_default(points * SHARPER)

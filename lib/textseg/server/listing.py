@@ -13,7 +13,7 @@ from textseg.imaging.kinds import suffix_of
 from textseg.server.archive import write_archive
 from textseg.server.delivery import Delivery
 from textseg.server.http_errors import told_to_the_client
-from textseg.server.keeping import Keeping
+from textseg.server.keeping import Keeping, told_words
 from textseg.server.names import check_tag
 from textseg.server.pictures import PictureFolder
 
@@ -80,11 +80,16 @@ class Listing(Datastore):
             return str(self.deliver(image_id))
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """What is known of a picture. `path` and `name`: its deliverable file; Slicer shows `PatientID` as the name."""
+        """What is known of a picture, its remembered prompt or that of prompts.csv among it.
+
+        `path` and `name`: its deliverable file; Slicer shows `PatientID` as the name.
+        """
         with told_to_the_client():
             picture = self.picture_path(image_id)
             path = self.delivery.path(picture)
             info = self.keeping.store.known(image_id).get("info") or {}
+            with suppress(PictureError):  # damaged: then nothing is known of this one
+                info |= told_words(self.keeping.known(image_id, picture))
         about = {"ts": int(picture.stat().st_mtime), "path": str(path), "name": path.name, "PatientID": image_id}
         return {**info, **about}
 
@@ -134,16 +139,17 @@ class Listing(Datastore):
 
     def json(self) -> dict[str, Any]:
         """Everything that is listed, as MONAI Label's own datastore tells it."""
-        objects = {name: self._told(name) for name in self.pictures.ids()}
+        kept = self.keeping.store.kept()  # of most pictures nothing may be kept yet
+        objects = {name: self._told(name, name in kept) for name in self.pictures.ids()}
         return {"name": NAME, "description": DESCRIPTION, "images_dir": ".", "labels_dir": "labels", "objects": objects}
 
-    def _told(self, image_id: str) -> dict[str, Any]:
+    def _told(self, image_id: str, is_kept: bool) -> dict[str, Any]:
         labels = {}
         for tag in self.labels.tags(image_id):
             with suppress(LabelNotFound):
                 path = self._label_path(image_id, tag)
                 labels[tag] = {"ext": suffix_of(path), "info": self._label_info(image_id, tag)}
-        known = self.keeping.store.known(image_id)
+        known = self.keeping.store.known(image_id) if is_kept else {}
         return {"image": {"ext": "", "info": known.get("info") or {}}, "labels": labels}
 
     def _label_info(self, image_id: str, tag: str) -> dict[str, Any]:

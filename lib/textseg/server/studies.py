@@ -52,7 +52,7 @@ class Studies(Listing):
         """Next Sample has given a picture to a client. strategy: when and to whom, by strategy, for its info."""
         if self.keeping.writable:
             self.keeping.clients.give(client, image_id)
-            self.update_image_info(image_id, {"strategy": strategy})
+            self._add_info(image_id, {"strategy": strategy}, power_cuts=False)
 
     def refresh(self) -> None:
         """List the studies anew. Called by the watcher as well: what vanishes meanwhile ends nothing."""
@@ -86,8 +86,7 @@ class Studies(Listing):
         with told_to_the_client():
             self.picture_path(image_id)
             self._check_writable()
-            known = self.keeping.store.known(image_id).get("info") or {}
-            self.keeping.store.note(image_id, info={**known, **info})
+            self._add_info(image_id, info)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Add to what was sent with a label: as a new version of it, since versions never change."""
@@ -155,6 +154,10 @@ class Studies(Listing):
             self._label_path(label_id, label_tag)
             self._check_writable()
             self.keeping.store.discard_label(label_id, label_tag)
+
+    def _add_info(self, image_id: str, info: dict[str, Any], power_cuts: bool = True) -> None:
+        known = self.keeping.store.known(image_id).get("info") or {}
+        self.keeping.store.note(image_id, power_cuts, info={**known, **info})
 
     def _check_writable(self) -> None:
         if not self.keeping.writable:

@@ -71,10 +71,15 @@ class Store:
         with told_of_failure("what is known of the picture"):
             return read_json(self.layout.known(image_id)) or {}
 
-    def note(self, image_id: str, **known: Any) -> None:
-        """Add to what is known of a picture, or change it."""
+    def kept(self) -> set[str]:
+        """The pictures of which anything is kept."""
+        folder = self.layout.pictures
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+    def note(self, image_id: str, power_cuts: bool = True, **known: Any) -> None:
+        """Add to what is known of a picture, or change it. power_cuts: as for `write_whole`."""
         with self._writing(image_id, "what is known of the picture"):
-            self._note(image_id, read_json(self.layout.known(image_id)) or {}, known)
+            self._note(image_id, read_json(self.layout.known(image_id)) or {}, known, power_cuts)
 
     def identify(self, image_id: str, seen: str, pixels: str) -> None:
         """Note the state of a picture's file and the SHA-256 of its pixels.
@@ -183,8 +188,9 @@ class Store:
             raise
         return version
 
-    def _note(self, image_id: str, before: dict[str, Any], known: dict[str, Any]) -> None:
-        write_whole(self.layout.known(image_id), to_json({**before, **known}), self.layout.unfinished)
+    def _note(self, image_id: str, before: dict[str, Any], known: dict[str, Any], power_cuts: bool = True) -> None:
+        data = to_json({**before, **known})
+        write_whole(self.layout.known(image_id), data, self.layout.unfinished, power_cuts=power_cuts)
 
     def _restored(self, image_id: str, pixels: str) -> dict[str, Any]:
         """What was set aside of the picture with these pixels is put back; returns what is known of it."""
