@@ -112,3 +112,7 @@ class OutOfMemory(TextSegError):
 
 class TrainingDiverged(TextSegError):
     """The loss of a training, or a weight, is no finite number any more."""
+
+
+class SomeFailed(TextSegError):
+    """Of several things that were asked for at once, some could not be done; the others are."""

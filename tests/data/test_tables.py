@@ -56,7 +56,9 @@ def test_whatever_program_wrote_it_the_same_rows_are_read(
 
 
 @MANY
-@given(st.binary(max_size=200) | st.text(max_size=120).map(lambda text: f"image,prompt\n{text}".encode("utf-8", "replace")))
+@given(
+    st.binary(max_size=200) | st.text(max_size=120).map(lambda text: f"image,prompt\n{text}".encode("utf-8", "replace"))
+)
 def test_no_content_does_more_than_be_refused(tmp_path, content):
     try:
         lines = read_lines(table(tmp_path, content))
