@@ -58,7 +58,7 @@ class Predictor:
     """One model of the registry, ready: its network, the threshold above which a pixel counts, its version.
 
     spoken: it reads the user's words as they stand, and its training sentences spoke of these sides, see `read_prompt`.
-    told: sentences that every user of it reads.
+    told: sentences that every user of it reads. weights_sha256: of the file that it was loaded from, "" for none.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Predictor:
     ) -> None:
         self.spec, self.threshold, self.version, self.device = spec, threshold, version, device
         self.spoken, self.told = spoken, told
+        self.weights_sha256 = ""
         self.network = network.to(device)
         self.reader = TextReader.of(network, self.verbatim)
         self._pictures, self._prompts = LRUCache(KEPT_PICTURES), LRUCache(KEPT_PROMPTS)
@@ -91,7 +92,9 @@ class Predictor:
         random = (manifest.get("text_encoder") or {}).get("random")
         told = (RANDOM_ENCODER.format(spec.name),) if random else ()
         network = network.for_inference()
-        return cls(spec, network, float(manifest["threshold"]), version, device, spoken_sides(manifest), told)
+        predictor = cls(spec, network, float(manifest["threshold"]), version, device, spoken_sides(manifest), told)
+        predictor.weights_sha256 = str(manifest["sha256"])
+        return predictor
 
     @property
     def verbatim(self) -> bool:
@@ -126,7 +129,7 @@ class Predictor:
         masks = np.zeros(picture.shape, np.uint8)
         if said.finding is not None and said.finding.nothing:
             return Prediction(masks, ("The prompt says that there is nothing: the mask is empty.",))
-        said, warnings = self._usable(picture, said)
+        said, warnings = self.usable(picture, said)
         for start in range(0, count, BATCH):
             part = slice(start, start + BATCH)
             with watch.measure("preprocess"):
@@ -139,9 +142,12 @@ class Predictor:
                 logger.info("%s: slice %d of %d", self.spec.name, start + BATCH, count)
         return Prediction(masks, warnings)
 
-    def encode(self, inputs: Tensor) -> list[Tensor]:
-        """N x 3 x S x S pictures to the features that any prompt can be asked of. The last single ones are kept."""
-        return self._features(inputs) if len(inputs) == 1 else self._encoded(inputs)
+    def encode(self, inputs: Tensor, kept: bool = True) -> list[Tensor]:
+        """N x 3 x S x S pictures to the features that any prompt can be asked of. The last single ones are kept.
+
+        kept: False for a picture that nobody asks for next.
+        """
+        return self._features(inputs) if kept and len(inputs) == 1 else self._encoded(inputs)
 
     @torch.inference_mode()
     def probabilities(self, features: list[Tensor], said: Said) -> Tensor:
@@ -171,7 +177,7 @@ class Predictor:
         threshold = self.threshold if threshold is None else threshold
         return (to_display(probabilities, height, width) > threshold).astype(np.uint8)
 
-    def _usable(self, picture: Picture, said: Said) -> tuple[Said, tuple[str, ...]]:
+    def usable(self, picture: Picture, said: Said) -> tuple[Said, tuple[str, ...]]:
         """The part of what is said that this model can use on this picture, and what to tell the user."""
         warnings, finding = [*picture.warnings, *self.told], said.finding
         if picture.modality not in self.spec.modalities:

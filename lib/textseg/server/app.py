@@ -12,6 +12,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from textseg import __version__
+from textseg.choosing.ranking import Ranking
 from textseg.data.joined import CLASS_LABEL
 from textseg.data.store.clients import Client
 from textseg.errors import PictureNotFound, StoreError, UnknownModel
@@ -59,10 +60,13 @@ class TextSegApp(MONAILabelApp):
     def init_datastore(self) -> Datastore:
         """The studies folder; a DICOMweb address as in MONAI Label itself."""
         if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
-        return Studies(
-            self.studies, settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD, settings.MONAI_LABEL_DATASTORE_READ_ONLY
-        )
+            datastore = super().init_datastore()
+        else:
+            datastore = Studies(
+                self.studies, settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD, settings.MONAI_LABEL_DATASTORE_READ_ONLY
+            )
+        self.ranking = Ranking(datastore.get_unlabeled_images)
+        return datastore
 
     def init_infers(self) -> dict[str, InferTask]:
         """One task per model served, loaded and warmed up before the first request."""
