@@ -5,7 +5,7 @@ stays where it was. Once in, always in; once trained on, never in.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,11 @@ class HoldOut:
             self._write(told)
         return split
 
+    def size(self, pixels: Iterable[str]) -> int:
+        """How many of these pictures (SHA-256 of their pixels) are held out. Raises StoreError as `split`."""
+        held = self._read()["held"]
+        return sum(_hash(f"pixels {each}") in held for each in pixels)
+
     def _is_held(self, correction: Correction, told: dict[str, Any], seen: Seen) -> bool:
         keys = _keys(correction)
         if any(key in told["held"] for key in keys):
@@ -82,4 +87,8 @@ class HoldOut:
 def _keys(correction: Correction) -> list[str]:
     """Hex hashes of what a picture is known by, the one that decides first."""
     known = [f"patient {correction.patient}"] if correction.patient else []
-    return [hashlib.sha256(key.encode()).hexdigest() for key in (*known, f"pixels {correction.pixels}")]
+    return [_hash(key) for key in (*known, f"pixels {correction.pixels}")]
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
