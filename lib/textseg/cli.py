@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from textseg import __version__
-from textseg.commands import batch, models, pictures, prompts, versions
+from textseg.commands import batch, models, pictures, prompts, status, versions
 from textseg.errors import TextSegError
 from textseg.registry import DEFAULT_MODEL, MODELS
 
@@ -167,8 +167,16 @@ def _add_versions(parsers: Any) -> None:
         "--to", metavar="VERSION", help="as v0003; v0000: what the server was started with; default: one back"
     )
     back.set_defaults(run=versions.rollback)
+    left = parsers.add_parser(
+        "status", help="what serves, what is labelled, how far a training is, what is worth most to label; what to do"
+    )
+    left.add_argument("models", nargs="*", metavar="MODEL", help="default: those that something was learnt of")
+    left.add_argument("--studies", type=Path, default=Path("studies"), help="folder that the server was started with")
+    left.add_argument("--json", action="store_true")
+    left.set_defaults(run=status.status)
     for command in (listed, back):
         command.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+    for command in (listed, back, left):
         command.add_argument(
             "--app", type=Path, default=Path("apps/textseg"), help="folder that the server was started with"
         )

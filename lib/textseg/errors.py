@@ -66,7 +66,7 @@ class LabelNotFound(TextSegError):
 
 
 class LabelProtected(TextSegError):
-    """A machine's mask would take the place of a person's final label."""
+    """A machine's mask would take the place of a person's label."""
 
     status = 409
     exit_code = 2

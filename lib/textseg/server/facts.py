@@ -55,6 +55,11 @@ def _training(folder: Path) -> TrainingFacts | None:
     )
 
 
+def last_training(models: Iterable[ModelFacts]) -> str:
+    """When the last training of any model began, ISO 8601; "" for never."""
+    return max((model.training.started for model in models if model.training), default="")
+
+
 class StudiesFacts:
     """What is known of the pictures of one studies folder. Files are read anew only when they have changed."""
 
@@ -86,7 +91,7 @@ class StudiesFacts:
         return tuple(self._best(each) for each in ranked)
 
     def mask(self, image_id: str) -> tuple[str, Path | None]:
-        """Which mask is shown of a picture, and its file: its `original` label, else that of its last run, else none."""
+        """Which mask is shown of a picture, and its file: the `original` label, else of the last run, else none."""
         for suffix in LABEL_SUFFIXES:
             path = self.layout.shown(ORIGINAL) / f"{image_id}{suffix}"
             if path.is_file():

@@ -14,6 +14,7 @@ EMPTY = (
     "into a prompts.csv beside them (columns image,prompt)."
 )
 ARCHIVE = "The pictures lie in a DICOMweb archive: open them in OHIF. What is labelled there is not counted here."
+CORRECT = "Correct the labels that were left out or that contradict their prompts, submit them, and train again."
 TRAIN = "click Train in 3D Slicer, or Update Model in OHIF"
 
 
@@ -148,13 +149,7 @@ def _after_training(status: Status) -> str:
     kept = next((model for model in status.models if model.verdict and not model.verdict.accepted), None)
     if kept is None:
         return ""
-    more = (
-        f"Label more pictures{_first(status)}, then {TRAIN} again."
-        if status.pictures.unlabelled
-        else (
-            "Look at the labels that were left out and those that contradict their prompts, correct them, and train again."
-        )
-    )
+    more = f"Label more pictures{_first(status)}, then {TRAIN} again." if status.pictures.unlabelled else CORRECT
     return f"The last candidate of {kept.name} was kept back, and {kept.version} goes on serving. {more}"
 
 

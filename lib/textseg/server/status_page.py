@@ -24,10 +24,12 @@ p, li, td, summary, dd {{ overflow-wrap: anywhere }}
 .next {{ border: 3px solid #000; padding: .6em .8em }}
 table {{ border-collapse: collapse }} th, td {{ text-align: left; vertical-align: top; padding: .15em 1em .15em 0 }}
 th {{ font-weight: normal }} td {{ font-weight: bold }}
-ol {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(15em, 1fr)); gap: 1em; padding: 0; list-style: none }}
+ol {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(15em, 1fr)); gap: 1em; padding: 0 }}
+ol {{ list-style: none }}
 ol li {{ border: 1px solid #000; padding: .6em }}
 img {{ display: block; width: 100%; max-width: 15em; height: auto; background: #000; color: #fff }}
-summary {{ cursor: pointer; padding: .3em 0; text-decoration: underline }} blockquote {{ margin: .3em 0 .3em 1em; white-space: pre-wrap }}
+summary {{ cursor: pointer; padding: .3em 0; text-decoration: underline }}
+blockquote {{ margin: .3em 0 .3em 1em; white-space: pre-wrap }}
 </style></head><body>
 <h1>textseg {version}: what is left to do</h1>
 <p class="next"><strong>Next:</strong> {next}</p>

@@ -10,7 +10,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.utils.app import app_instance
 
 from textseg.errors import PictureNotFound
-from textseg.server.facts import StudiesFacts, model_facts
+from textseg.server.facts import StudiesFacts, last_training, model_facts
 from textseg.server.http_errors import told_to_the_client
 from textseg.server.status import Status
 from textseg.server.status_page import POLICY, status_page
@@ -51,9 +51,8 @@ class StatusRoutes:
         models = tuple(model_facts(task.current.versions) for task in app._infers.values())
         if self._facts is None:
             return Status(models, None)
-        trained = max((model.training.started for model in models if model.training), default="")
         faults: list[str] = []
-        pictures = self._facts.pictures(trained, faults)
+        pictures = self._facts.pictures(last_training(models), faults)
         return Status(models, pictures, self._facts.best(app.ranking.best(BEST)), tuple(faults))
 
     def _look_at(self, datastore: Datastore) -> None:
