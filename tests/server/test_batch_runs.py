@@ -1,4 +1,4 @@
-"""MONAI Label's batch job, as its process runs it: every picture with its own prompt, under `original`, over nobody's."""
+"""MONAI Label's batch job as its process runs it: each picture with its own prompt, over no person's label."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -32,8 +32,8 @@ class Thumbnails:
 
     def state(self, image_id: str) -> str:
         """What changes when another thumbnail is to be shown. Raises PictureError."""
+        picture = state_of(self._studies.picture_path(image_id))  # first: an id that is none names no mask either
         kind, mask = self._facts.mask(image_id)
-        picture = state_of(self._studies.picture_path(image_id))
         return hashlib.sha256(repr((image_id, picture, kind, mask and (mask, stat_of(mask)))).encode()).hexdigest()[:32]
 
     def png(self, image_id: str) -> bytes:
