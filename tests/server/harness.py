@@ -69,6 +69,8 @@ def start(studies: Path, conf: tuple[str, ...], folder: Path, app: Path | None =
     environment["PATH"] = f"{binaries}{os.pathsep}{os.environ['PATH']}"
     command = [str(binaries / "monailabel"), "start_server", "--app", str(app), "--studies", str(studies)]
     command += ["--host", "127.0.0.1", "--port", str(port), *conf]
+    if "scoring" not in conf:  # it would take the processor from the tests
+        command += ["--conf", "scoring", "off"]
     log = folder / "server.log"
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)

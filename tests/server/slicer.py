@@ -30,11 +30,15 @@ class Slicer:
         self.options = {key: value[0] if isinstance(value, list) else value for key, value in config.items()}
         return info
 
-    def next_sample(self) -> dict[str, Any]:
-        """Next Sample: the picture opens, with an empty segment per label; then the model runs by itself."""
-        sample = self.client.next_sample("random", {})
+    def next_sample(self, strategy: str = "random") -> dict[str, Any]:
+        """Next Sample: the picture opens, with the label `original` where there is one that names its segments, and an
+        empty segment per label; then the model runs by itself.
+        """
+        sample = self.client.next_sample(strategy, {})
         if sample.get("id"):
             self.open(sample["id"], sample["path"])
+            self._open_original_label()
+            self.segments.setdefault("infection", self._empty())
             self.run()
         return sample
 
@@ -42,6 +46,15 @@ class Slicer:
         """Load a picture; what was segmented before is gone."""
         self.image, self.source = image, three_dimensional(sitk.ReadImage(path))
         self.segments = {"infection": self._empty()}
+
+    def _open_original_label(self) -> None:
+        try:
+            objects = self.client.datastore()["objects"]
+            names = objects[self.image]["labels"]["original"]["info"]["params"]["label_names"]
+            mask = sitk.GetArrayFromImage(sitk.ReadImage(self.client.download_label(self.image, "original")))
+        except Exception:  # as Slicer does
+            return
+        self.segments = {name: mask == position for position, name in enumerate(names, start=1)}
 
     def type(self, prompt: str) -> None:
         """Write into the cell beside `prompt`."""

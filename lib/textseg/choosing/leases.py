@@ -44,7 +44,7 @@ class Leases:
     ) -> None:
         self._path, self._unfinished, self._seconds, self._clock = path, unfinished, seconds, clock
         self._lock = threading.Lock()
-        self._held: dict[str, tuple[str, float]] = self._read()
+        self._held: dict[str, tuple[str, float]] = self._read()  # the oldest first
 
     def give(self, holder: str, pictures: Iterable[str]) -> Given | None:
         """One of `pictures`, all that can be labelled, the best first; it is the holder's from now on. None: of none.
@@ -74,15 +74,16 @@ class Leases:
             return self._held.get(picture, ("", 0.0))[0]
 
     def _choose(self, holder: str, pictures: Iterable[str]) -> Given | None:
-        taken = []
+        there = set()
         for picture in pictures:
             if picture not in self._held:
                 return Given(picture)
-            taken.append(picture)
+            there.add(picture)
+        taken = [picture for picture in self._held if picture in there]  # the oldest first
         own = [picture for picture in taken if self._held[picture][0] == holder]
-        oldest = min(own or taken, key=lambda picture: self._held[picture][1], default=None)
-        if oldest is None:
+        if not taken:
             return None
+        oldest = (own or taken)[0]
         return Given(oldest, self._clock() - self._held[oldest][1], OWN_AGAIN if own else OTHERS)
 
     def _drop_old(self) -> None:

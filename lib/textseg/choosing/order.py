@@ -29,7 +29,7 @@ def ordered(pictures: Sequence[str], scores: Scores, weights: str, covered: Iter
     """Those of `pictures` of which something is known, the most informative first.
 
     First what is scored, by score and by how unlike the pictures before; then what only the look is known of, by that;
-    then what has no prompt that can be used. weights: SHA-256 of those that serve. covered: pictures that were labelled.
+    then what has no prompt that can be used. weights: SHA-256 of those that serve. covered: what was labelled.
     """
     known = [(picture, found) for picture in pictures if (found := scores.newest(picture)) is not None]
     earlier = [found for picture in covered if (found := scores.newest(picture)) is not None][-COVERED:]

@@ -86,6 +86,13 @@ class PromptsTable:
         self._path = folder / TABLE
         self._read: tuple[int, dict[str, PromptLine]] = (-1, {})
 
+    def changed(self) -> int:
+        """When it was changed, in nanoseconds; -1 where there is none."""
+        try:
+            return self._path.stat().st_mtime_ns
+        except OSError:
+            return -1
+
     def row(self, image_id: str) -> PromptRow | None:
         """A picture's row; None without one. Raises DataError when the table is damaged, or this row of it."""
         line = self._lines().get(image_id)

@@ -1,4 +1,8 @@
-"""Which pictures a model was trained on, as hashes that tell nothing else, so that none of them scores it later."""
+"""Which pictures a model was trained on, as hashes that tell nothing else, so that none of them scores it later.
+
+A copy that was compressed with loss is another picture. The hashes beside the shipped weights are those of the pictures
+that they were trained on, and of their published PNG files where we have them.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +12,7 @@ from textseg.errors import DataError
 from textseg.imaging.identity import pixels_sha256
 from textseg.imaging.read import read_picture
 
-SUFFIX = ".seen"  # beside weights of the same stem
+SUFFIX = ".seen"  # beside weights, of the same stem or called as their data set
 BYTES = 8  # of a SHA-256 of the pixels, see `imaging.identity`: two of a million pictures are never taken for one
 
 
@@ -40,6 +44,15 @@ class Seen:
     def of(cls, records: Iterable[Record]) -> "Seen":
         """The pictures of records, which are read for it."""
         return cls(pixels_sha256(read_picture(record.image, hint=record.modality)) for record in records)
+
+    @classmethod
+    def beside(cls, weights: Path, data: str) -> "Seen":
+        """What lies beside weights: their own file, else that of the data set that they were trained on, by its name.
+
+        Raises DataError as `read`.
+        """
+        own = weights.with_suffix(SUFFIX)
+        return cls.read(own if own.is_file() else weights.with_name(f"{data}{SUFFIX}"))
 
     @classmethod
     def read(cls, path: Path) -> "Seen":

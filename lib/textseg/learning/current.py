@@ -35,6 +35,11 @@ class CurrentPredictor:
                 self._loading.release()
         return self._predictor
 
+    @property
+    def last(self) -> Predictor:
+        """The predictor that served last. Nothing is loaded."""
+        return self._predictor
+
     def _has_changed(self) -> bool:
         try:
             return self.versions.stat() != self._seen

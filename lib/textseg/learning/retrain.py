@@ -16,7 +16,7 @@ from torch import nn
 
 from textseg.data.augment import Sample
 from textseg.data.records import Record
-from textseg.data.seen import SUFFIX, Seen
+from textseg.data.seen import Seen
 from textseg.data.store.durable import iso_time
 from textseg.engine.predictor import Predictor
 from textseg.engine.recipe import Recipe, recipe_of
@@ -89,7 +89,7 @@ def retrain_alone(task: Retraining, corrections: Corrections) -> Outcome:
     """`retrain`, for a caller that is inside `alone`."""
     served = task.versions.served()
     with reference_records(task.spec, task.own_reference, spoken_sides(served.manifest)) as reference:
-        seen = Seen.read((served.weights or task.spec.weights_path).with_suffix(SUFFIX))
+        seen = seen_by(task.spec, served)
         split = task.holdout.split(corrections.usable, seen)
         _check(split, corrections)
         logger.info("%s; %d held out", corrections.told(), len(split.held))
@@ -99,6 +99,12 @@ def retrain_alone(task: Retraining, corrections: Corrections) -> Outcome:
     outcome = _settled(task, served, candidate, judgement, told)
     _emptied(task.runs)
     return outcome
+
+
+def seen_by(spec: ModelSpec, served: Served) -> Seen:
+    """The pictures that a version was trained on, as far as that is known. Raises DataError for a damaged file."""
+    data = served.manifest.get("data") or {}
+    return Seen.beside(served.weights or spec.weights_path, str(data.get("name")))
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from textseg import __version__
-from textseg.choosing.ranking import Ranking
 from textseg.data.joined import CLASS_LABEL
 from textseg.data.store.clients import Client
 from textseg.errors import PictureNotFound, StoreError, UnknownModel
@@ -22,13 +21,15 @@ from textseg.server.conf import SETTINGS, count_of, is_on
 from textseg.server.delivery import state_of
 from textseg.server.http_errors import told_to_the_client
 from textseg.server.infer import Job, Outcome, TextSegInfer
+from textseg.server.infer_queue import InferQueue
 from textseg.server.labelled import labelled_since
 from textseg.server.names import check_tag
+from textseg.server.next_pictures import NextPictures
+from textseg.server.presegmented import shown_again
 from textseg.server.retrain_after import RetrainAfter
 from textseg.server.routes.tasks import Training
 from textseg.server.served import served_predictors
 from textseg.server.sessions import SafeSessions
-from textseg.server.strategy import RandomStrategy
 from textseg.server.studies import Studies
 from textseg.server.temporary import clear_left_behind
 from textseg.server.train import TextSegTrain, stay_behind, tell_trainings, training_settings
@@ -47,6 +48,7 @@ class TextSegApp(MONAILabelApp):
         for key in sorted(set(conf) - set(SETTINGS)):
             logger.warning("--conf %s is not known here and changes nothing; known: %s", key, ", ".join(SETTINGS))
         self._retraining: RetrainAfter | None = None
+        self.infer_queue = InferQueue()
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -65,7 +67,8 @@ class TextSegApp(MONAILabelApp):
             datastore = Studies(
                 self.studies, settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD, settings.MONAI_LABEL_DATASTORE_READ_ONLY
             )
-        self.ranking = Ranking(datastore.get_unlabeled_images)
+        self.next_pictures = NextPictures(datastore, self.conf)
+        self.ranking = self.next_pictures.ranking
         return datastore
 
     def init_infers(self) -> dict[str, InferTask]:
@@ -77,9 +80,13 @@ class TextSegApp(MONAILabelApp):
         settings_ = training_settings(self.conf, self.studies)
         return {name: TextSegTrain(task.current, settings_) for name, task in self._infers.items()}
 
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The picture that the strategy chooses, what is known of its words, and sentences for whoever gets it."""
+        return self.next_pictures.with_words(super().next_sample(request))
+
     def init_strategies(self) -> dict[str, Strategy]:
         """What Next Sample offers."""
-        return {"random": RandomStrategy()}
+        return self.next_pictures.strategies
 
     def init_batch_infer(self) -> BatchRuns:
         """All pictures one after the other."""
@@ -91,13 +98,18 @@ class TextSegApp(MONAILabelApp):
         tell_trainings()
         open_wire(allow_remote=is_on(self.conf, "allow_remote"))
         super().on_init_complete()
-        self._retraining = self._retrain_after(count_of(self.conf, "retrain_after"))
+        self.on_reloaded()
         logger.info(
             "Ready: %s; %d pictures. In 3D Slicer: module MONAI Label, connect, Next Sample, write into the cell "
             "beside `prompt` under Options, Run.",
             ", ".join(self._infers),
             len(self.datastore().list_images()),
         )
+
+    def on_reloaded(self) -> None:
+        """What goes on beside the requests begins; only in an app that serves."""
+        self._retraining = self._retrain_after(count_of(self.conf, "retrain_after"))
+        self.next_pictures.begin(next(iter(self._infers.values())).current, self.infer_queue)
 
     def train(self, request: dict[str, Any]) -> dict[str, Any]:
         """MONAI Label's hook in the process that it starts for a training."""
@@ -106,6 +118,7 @@ class TextSegApp(MONAILabelApp):
 
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
         """MONAI Label's hook after every submitted label."""
+        self.next_pictures.submitted(image_id)
         if self._retraining:
             self._retraining.submitted(image_id)
         return {}
@@ -114,6 +127,7 @@ class TextSegApp(MONAILabelApp):
         """End what runs beside the requests, when another instance takes over."""
         if self._retraining:
             self._retraining.close()
+        self.next_pictures.close()
         if isinstance(self._datastore, Studies):
             self._datastore.close()
 
@@ -134,6 +148,8 @@ class TextSegApp(MONAILabelApp):
             task = self._task(request.get("model"))
             tag = check_tag(request.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
             job = self._job(request, datastore, client)
+            if again := shown_again(datastore, job, task.folder):
+                return again
             outcome = task.run(job)
             try:
                 label = self._kept(request, datastore, client, job, outcome, tag)
@@ -168,6 +184,7 @@ class TextSegApp(MONAILabelApp):
         image_id = str(request["image"])
         if keeping.writable:
             keeping.remember_run(image_id, job.picture, job.seen, outcome.picture, entry, outcome.mask)
+            self.next_pictures.asked(image_id)
         else:
             outcome.reply["warnings"].append("The studies folder cannot be written: this prompt is not remembered.")
         if not request.get("save_label"):

@@ -14,6 +14,7 @@ SETTINGS = (
     "replay",
     "publish",
     "retrain_after",
+    "scoring",
     "allow_remote",
     "server_mode",
 )

@@ -111,6 +111,7 @@ class TextSegInfer(InferTask):
         self.current = current
         # Not the common temporary folder: a client on this machine saves there under the same name.
         self._folder = temporary_folder()
+        self.folder = Path(self._folder.name)  # for the files of masks on their way
 
     def is_valid(self) -> bool:
         """The model is loaded before the first request, or the server does not start."""
@@ -136,7 +137,7 @@ class TextSegInfer(InferTask):
             prediction = predictor.predict(picture, Said.of(asked.reading), options.threshold, watch)
             with watch.measure("write"):
                 file = write_new_mask(
-                    picture, prediction.masks, Path(self._folder.name), options.suffix, options.dtype, options.compress
+                    picture, prediction.masks, self.folder, options.suffix, options.dtype, options.compress
                 )
         reply = self._reply(job.request_id, predictor, asked, picture, prediction, watch)
         return Outcome(file, reply, picture, picture.view.undone(prediction.masks), asked, options.laterality)

@@ -11,7 +11,7 @@ from textseg.data.joined import Known
 from textseg.data.prompts_table import PromptsTable
 from textseg.data.store.clients import Client, Clients
 from textseg.data.store.durable import iso_time
-from textseg.data.store.history import PromptEntry
+from textseg.data.store.history import CSV, NONE, REMEMBERED, PromptEntry
 from textseg.data.store.labels import MACHINE, PERSON, LabelledSegment, LabelVersion
 from textseg.data.store.store import Store
 from textseg.errors import DataError, PictureError
@@ -163,3 +163,12 @@ class Keeping:
             model_version=prompted[0].version if prompted else "",
             **who,
         )
+
+
+def told_words(known: Known) -> dict[str, Any]:
+    """What a picture's info tells: `prompt`, as it was written, and `prompt_source`."""
+    if known.history.remembered is not None:
+        return {"prompt": known.history.remembered.prompt, "prompt_source": REMEMBERED}
+    if known.row is not None and known.row.prompt:
+        return {"prompt": known.row.prompt, "prompt_source": CSV}
+    return {"prompt": "", "prompt_source": NONE}

@@ -13,7 +13,7 @@ from textseg.imaging.kinds import suffix_of
 from textseg.server.archive import write_archive
 from textseg.server.delivery import Delivery
 from textseg.server.http_errors import told_to_the_client
-from textseg.server.keeping import Keeping
+from textseg.server.keeping import Keeping, told_words
 from textseg.server.names import check_tag
 from textseg.server.pictures import PictureFolder
 
@@ -80,11 +80,16 @@ class Listing(Datastore):
             return str(self.deliver(image_id))
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """What is known of a picture. `path` and `name`: its deliverable file; Slicer shows `PatientID` as the name."""
+        """What is known of a picture, its remembered prompt or that of prompts.csv among it.
+
+        `path` and `name`: its deliverable file; Slicer shows `PatientID` as the name.
+        """
         with told_to_the_client():
             picture = self.picture_path(image_id)
             path = self.delivery.path(picture)
             info = self.keeping.store.known(image_id).get("info") or {}
+            with suppress(PictureError):  # damaged: then nothing is known of this one
+                info |= told_words(self.keeping.known(image_id, picture))
         about = {"ts": int(picture.stat().st_mtime), "path": str(path), "name": path.name, "PatientID": image_id}
         return {**info, **about}
 

@@ -6,7 +6,6 @@ from monailabel.app import app as platform
 
 from textseg.server.guard import guard_holds, secure
 from textseg.server.guard_rules import GuardRules, rules_for
-from textseg.server.infer_queue import InferQueue
 from textseg.server.login import login_router
 from textseg.server.request_log import install_request_log
 from textseg.server.routes.activelearning import activelearning_router
@@ -26,7 +25,7 @@ def open_wire(allow_remote: bool) -> None:
     routers = (
         platform_router(),
         login_router(),
-        infer_router(InferQueue()),
+        infer_router(),
         activelearning_router(),
         datastore_router(),
         session_router(),

@@ -38,9 +38,13 @@ def forget(studies: Path, image_id: str) -> list[Path]:
 def _caches(studies: Path, image_id: str) -> list[Path]:
     delivered = studies / FOLDER / "delivered"
     made = [path for path in delivered.iterdir() if _is_called(path, image_id)] if delivered.is_dir() else []
+    scores = studies / FOLDER / "scores" / f"{image_id}.json"
     with told_of_failure("the erasure"):
         for path in made:
             shutil.rmtree(path)
+        if scores.is_file():
+            scores.unlink()
+            made.append(scores)
     return made
 
 

@@ -12,9 +12,11 @@ pictures/<picture>/
   prompts.jsonl         every prompt: as typed, how it was read, model, version, client, time; one JSON object per line
   labels/<tag>/         every version of its label: NNNNNN.<suffix>, and NNNNNN.json with who, when, prompt, model
   made/                 the last mask that the server made under each segment name
+scores/<picture>.json   how much a model was unsure of it, by weights and words, in numbers and hashes
+leases.json             which picture was given to which viewer (a hash), and when
 clients/                per viewer: which picture it was given, a hash of its last text, the last prompt of a session
 trash/<picture>/        labels and pictures that were deleted
-delivered/, locks/, unfinished/   can be deleted while no server runs
+delivered/, locks/, scores/, unfinished/   can be deleted while no server runs
 
 Prompts are health data. `textseg forget PICTURE --studies FOLDER` erases all of this for one picture (not the picture
 itself). labels/ beside the pictures shows the current version of each label.
@@ -30,6 +32,8 @@ class Layout:
         self.about = self.root / "store.json"
         self.pictures = self.root / "pictures"
         self.clients = self.root / "clients"
+        self.scores = self.root / "scores"
+        self.leases = self.root / "leases.json"
         self.trash = self.root / "trash"
         self.unfinished = self.root / "unfinished"
 

@@ -21,7 +21,6 @@ from requests_toolbelt import MultipartEncoder
 from textseg.errors import DataError, OptionError, PictureNotFound
 from textseg.imaging.kinds import check_kind, suffix_of
 from textseg.server.http_errors import told_to_the_client
-from textseg.server.infer_queue import InferQueue
 from textseg.server.params import read_params
 from textseg.server.routes.uploads import uploaded_file, user_name
 from textseg.text.hints import shown
@@ -43,8 +42,8 @@ class Output(StrEnum):
     DICOM_SEG = "dicom_seg"
 
 
-def infer_router(queue: InferQueue) -> APIRouter:
-    """The route, with its queue."""
+def infer_router() -> APIRouter:
+    """The route. Each app has a queue of its own."""
     router = APIRouter(tags=["Infer"])
     role = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 
@@ -64,7 +63,7 @@ def infer_router(queue: InferQueue) -> APIRouter:
         with told_to_the_client():
             options = {**read_params(params), "model": model, "image": image, **user_name(user)}
             options.pop("session", None)
-            with _uploaded(file) as uploaded, queue.turn():
+            with _uploaded(file) as uploaded, app.infer_queue.turn():
                 request = _with_picture(app, options, session_id, uploaded)
                 result = app.infer(request)
                 return _answer(app, result, output or Output.ALL, options)

@@ -1,0 +1,195 @@
+"""Pictures are scored in the background, in small steps, while no request waits: a click finds it done.
+
+One thread of the server's own process, last in line for the processor. Nothing is computed for a click.
+"""
+
+import atexit
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from textseg.choosing.disagreement import disagreement, look_of
+from textseg.choosing.order import ordered
+from textseg.choosing.ranking import Ranking
+from textseg.choosing.scores import Key, Scored, Scores
+from textseg.engine.predictor import Predictor
+from textseg.engine.texts import Said
+from textseg.errors import TextSegError
+from textseg.imaging.picture import Picture
+from textseg.imaging.read import AUTO, read_picture
+from textseg.learning.current import CurrentPredictor
+from textseg.server.delivery import state_of
+from textseg.server.infer import Asked
+from textseg.server.infer_queue import InferQueue
+from textseg.server.known_words import hash_of, words_of
+from textseg.server.studies import Studies
+
+FIRST = 100  # pictures of which first the look alone is taken: enough to offer unlike ones until scores are there
+NICE = 15  # requests and trainings go first
+LOOK_AGAIN_SECONDS = 5.0  # for pictures, rows of prompts.csv and versions that came meanwhile
+ORDER_SECONDS = 10.0  # the order of all is put together anew no more often
+logger = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The server ends, or another version of the weights serves."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """One picture as it lies there now."""
+
+    path: Path
+    key: Key
+    asked: Asked
+    modality: str
+
+
+class Scoring:
+    """Keeps the ranking of the unlabelled pictures of one studies folder, by the model that serves."""
+
+    def __init__(
+        self, studies: Studies, current: CurrentPredictor, queue: InferQueue, scores: Scores, ranking: Ranking
+    ) -> None:
+        self._studies, self._current, self._queue = studies, current, queue
+        self._scores, self._ranking = scores, ranking
+        self._stop, self._told = threading.Event(), threading.Event()
+        self._changed: set[str] = set()
+        self._refused: dict[str, str] = {}  # what could not be scored -> the state of its file then
+        self._put = 0.0
+        self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
+
+    def start(self) -> None:
+        """Begin. At the end of the process it ends by itself."""
+        atexit.register(self.close)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, within one step."""
+        atexit.unregister(self.close)
+        self._stop.set()
+        self._told.set()
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+    def asked(self, picture: str) -> None:
+        """Something was asked of a picture: its words may be others now."""
+        self._changed.add(picture)
+        self._told.set()
+
+    def _run(self) -> None:
+        with suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        with suppress(Stopped):
+            self._scores.load(self._each(self._studies.list_images()))
+        before: object = None
+        while not self._stop.is_set():
+            state = self._state()
+            try:
+                if state != before or self._changed:
+                    self._round(anew=state != before)
+                    before = state
+            except Stopped:
+                continue
+            except Exception:
+                logger.exception("Scoring was broken off; it is tried again when something has changed")
+                before = state
+            self._told.wait(LOOK_AGAIN_SECONDS)
+            self._told.clear()
+
+    def _round(self, anew: bool) -> None:
+        """Everything that is not scored yet; anew: False where only single pictures have changed."""
+        predictor, changed = self._current.get(), set(self._changed)
+        self._changed -= changed
+        if anew:
+            self._scores.keep_only(self._studies.list_images())
+            self._put_in_order(predictor)
+            self._take_looks(predictor)
+            self._put_in_order(predictor)
+        waiting = [ranked.picture for ranked in self._ranking if anew or ranked.picture in changed]
+        for picture in self._each(waiting, predictor):
+            self._score(picture, predictor)
+            if time.monotonic() - self._put > ORDER_SECONDS:
+                self._put_in_order(predictor)
+        self._put_in_order(predictor)
+
+    def _take_looks(self, predictor: Predictor) -> None:
+        """Of the first pictures of which nothing is known yet."""
+        unknown = (each.picture for each in self._ranking if self._scores.newest(each.picture) is None)
+        for picture in self._each(list(islice(unknown, FIRST)), predictor):
+            with self._passed_over(picture):
+                known = self._known(picture, predictor)
+                opened = self._opened(picture, known)
+                if opened is not None:
+                    self._scores.put(picture, Scored(known.key, look_of(predictor, opened)))
+
+    def _score(self, picture: str, predictor: Predictor) -> None:
+        with self._passed_over(picture):
+            known = self._known(picture, predictor)
+            found = self._scores.find(picture, known.key)
+            opened = self._opened(picture, known) if found is None or found.score is None else None
+            if opened is not None:
+                told = disagreement(predictor, opened, Said.of(known.asked.reading), self._pause)
+                self._scores.put(picture, Scored(known.key, told.look, told.score, told.parts))
+
+    def _known(self, picture: str, predictor: Predictor) -> Known:
+        path = self._studies.picture_path(picture)
+        known = self._studies.keeping.known(picture, path)
+        asked = words_of(known, path, predictor.spoken)
+        state = hashlib.sha256(state_of(path)).hexdigest()[:16]
+        key = Key(state, predictor.weights_sha256, hash_of(asked.reading))
+        return Known(path, key, asked, known.row.modality if known.row else "")
+
+    def _opened(self, picture: str, known: Known) -> Picture | None:
+        """The picture; None for one that could not be scored as it lies there."""
+        if self._refused.get(picture) == known.key.picture:
+            return None
+        self._refused[picture] = known.key.picture  # until it is scored
+        return read_picture(known.path, AUTO, known.modality)
+
+    @contextmanager
+    def _passed_over(self, picture: str) -> Iterator[None]:
+        """One picture that cannot be scored does not keep the others from it."""
+        try:
+            yield
+        except Stopped:
+            self._refused.pop(picture, None)
+            raise
+        except (TextSegError, OSError) as error:
+            logger.info("a picture is not scored: %s", type(error).__name__)
+        except Exception:
+            logger.exception("a picture is not scored")
+        else:
+            self._refused.pop(picture, None)
+
+    def _put_in_order(self, predictor: Predictor) -> None:
+        self._pause()
+        pictures, labelled = self._studies.get_unlabeled_images(), self._studies.get_labeled_images()
+        self._ranking.put(ordered(pictures, self._scores, predictor.weights_sha256, labelled))
+        self._put = time.monotonic()
+
+    def _each(self, pictures: Sequence[str], predictor: Predictor | None = None) -> Iterator[str]:
+        """One after the other, as long as this predictor serves. Raises Stopped."""
+        for picture in pictures:
+            self._pause()
+            if predictor is not None and self._current.get() is not predictor:
+                raise Stopped
+            yield picture
+
+    def _pause(self) -> None:
+        """Let all requests go first. Raises Stopped."""
+        while not self._stop.is_set():
+            if self._queue.wait_until_idle(1.0):
+                return
+        raise Stopped
+
+    def _state(self) -> object:
+        """Another one where there are other pictures, another prompts.csv or another version."""
+        return tuple(self._studies.list_images()), self._studies.keeping.table.changed(), self._current.get()
