@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from textseg.choosing.ranking import Ranked
+from textseg.choosing.scores import Key, Scored, Scores
 from textseg.cli import main
 from textseg.data.phantoms import draw_radiograph
 from textseg.data.prompts_table import PromptsTable
@@ -165,6 +167,18 @@ def test_what_changes_is_seen_the_next_time(studies: Path) -> None:
     assert (counts.labelled, counts.with_prompt, counts.to_prompt) == (1, 3, 1)
     store.forget("charlie")
     assert facts.pictures("", []).with_prompt == 2
+
+
+def test_the_ranking_is_read_from_the_disk(studies: Path, capsys: pytest.CaptureFixture) -> None:
+    Path("app").mkdir()
+    scores = Scores(studies / ".textseg" / "scores", studies / ".textseg" / "unfinished")
+    for name, score, look in (("alpha", 0.9, (1, 0)), ("bravo", 0.2, (0, 1)), ("delta", 0.6, (1, 1))):
+        scores.put(name, Scored(Key("p", "w", "f"), np.array(look, np.float16), score, {"flip": score}))
+    best = told(capsys)["best"]
+    assert [(each["picture"], each["score"]) for each in best] == [("delta", 0.6), ("bravo", 0.2), ("charlie", None)]
+    assert "Score 0.60: the mask changes when picture and sides are flipped." in best[0]["reason"]
+    assert main(["status", "--app", "app"]) == 0
+    assert "worth most to label:\n  delta: Score 0.60" in capsys.readouterr().out
 
 
 def test_the_best_pictures_come_with_their_words(studies: Path) -> None:

@@ -76,14 +76,12 @@ def _make_all(options: argparse.Namespace, lines: list[Any], folder: Path, rows:
     from tqdm import tqdm
 
     from textseg.engine.batch import Batch
-    from textseg.engine.ready import sha256_of
     from textseg.server.pictures import PictureFolder
 
     pictures = PictureFolder(folder)
     pictures.refresh()
     predictor = predictor_of(options)
-    weights = sha256_of(options.weights or predictor.spec.weights_path)
-    batch = Batch(predictor, weights, options.output, options.laterality, options.modality)
+    batch = Batch(predictor, options.output, options.laterality, options.modality)
     for line in tqdm(lines, unit="picture", disable=None):  # None: no bar in a file
         row = {"line": line.number, "picture": line.image, "prompt": line.row.prompt}
         rows.rows.append(row)

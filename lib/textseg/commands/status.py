@@ -6,7 +6,7 @@ from typing import Any
 
 from textseg.commands.shared import print_json
 from textseg.commands.versions import versions_in
-from textseg.errors import OptionError
+from textseg.errors import OptionError, WeightsMissing
 from textseg.registry import DEFAULT_MODEL, MODELS
 
 BEST = 10
@@ -38,7 +38,16 @@ def _status(options: argparse.Namespace) -> Any:
     models = tuple(map(model_facts, versions))
     faults: list[str] = []
     counts = facts.pictures(last_training(models), faults)
-    return Status(models, counts, (), tuple(faults))
+    best = facts.best(facts.ranked_as_kept(_weights(versions[0])).best(BEST))
+    return Status(models, counts, best, tuple(faults))
+
+
+def _weights(versions: Any) -> str:
+    """SHA-256 of those that serve; "" where none can."""
+    try:
+        return str(versions.served().manifest.get("sha256", ""))
+    except WeightsMissing:
+        return ""
 
 
 def _learnt(options: argparse.Namespace) -> list[str]:
@@ -60,7 +69,7 @@ def _lines(status: Any) -> Iterator[str]:
     if status.best:
         yield "worth most to label:"
     for best in status.best:
-        yield f"  {best.picture}  {'-' if best.score is None else f'{best.score:.2f}'}  {best.reason}"
+        yield f"  {best.picture}: {best.reason}"
         yield f"    {best.prompt or 'no prompt'}"
     yield f"next: {status.next_step}"
 

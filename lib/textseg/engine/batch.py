@@ -28,16 +28,14 @@ CHANGED = "masks/{}" + SUFFIX + " was changed by somebody since it was made"
 
 
 class Batch:
-    """One model on many pictures. weights: SHA-256 of its weights file. output: the folder, which is made.
+    """One model on many pictures. output: the folder, which is made.
 
     laterality: whose sides prompts speak of whose line does not say it. modality: see `read_picture`. Raises
     OptionError for a folder with masks that no batch made.
     """
 
-    def __init__(
-        self, predictor: Predictor, weights: str, output: Path, laterality: str = "patient", modality: str = AUTO
-    ) -> None:
-        self._predictor, self._weights, self.output = predictor, weights, output
+    def __init__(self, predictor: Predictor, output: Path, laterality: str = "patient", modality: str = AUTO) -> None:
+        self._predictor, self.output = predictor, output
         self._laterality, self._modality = laterality, modality
         self._journal = Journal(output)
         if not self._journal.exists and any((output / name).exists() for name in (MASKS, OVERLAYS)):
@@ -105,7 +103,7 @@ class Batch:
         """A hash of everything that a mask is made from."""
         finding = reading.finding.to_json() if reading and reading.finding else None
         said = (finding, reading.bilateral, reading.words, reading.warnings) if reading else None
-        model = (self._predictor.spec.name, self._weights, self._predictor.threshold)
+        model = (self._predictor.spec.name, self._predictor.weights_sha256, self._predictor.threshold)
         asked = (line.row.prompt, said, self._modality, line.row.modality)
         return hashlib.sha256(json.dumps([_state(path), model, asked]).encode()).hexdigest()
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from textseg.choosing.ranking import Ranked
+from textseg.choosing.order import ordered
+from textseg.choosing.ranking import Ranked, Ranking
+from textseg.choosing.scores import Scores
 from textseg.data.prompts_table import PromptsTable
 from textseg.data.store.durable import iso_time, read_json
 from textseg.data.store.history import CSV, REMEMBERED, PromptEntry, read_history
@@ -85,6 +87,16 @@ class StudiesFacts:
             labelled_since=sum(labels[image_id] > trained for image_id in labelled),
             held_out=self._held_out(labelled, faults),
         )
+
+    def ranked_as_kept(self, weights: str) -> Ranking:
+        """The ranking as the scores on the disk give it, where no server is asked. weights: SHA-256 of those served."""
+        ids = sorted(self._ids())
+        labelled = self._labels(FINAL)
+        scores, left = Scores(self.layout.scores), [each for each in ids if each not in labelled]
+        scores.load(ids)
+        ranking = Ranking(lambda: left)
+        ranking.put(ordered(left, scores, weights, [each for each in ids if each in labelled]))
+        return ranking
 
     def best(self, ranked: Iterable[Ranked]) -> tuple[BestPicture, ...]:
         """Pictures as they are ranked, with their prompts."""

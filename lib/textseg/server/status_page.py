@@ -104,9 +104,8 @@ def _item(best: BestPicture) -> str:
     name = escape(best.picture)
     mask = "with the edge of its mask" if best.mask else "without a mask"
     image = f'<img src="thumbnail?image={quote(best.picture, safe="")}" alt="{name}, {mask}" loading="lazy">'
-    score = "not scored yet" if best.score is None else f"score {best.score:.2f}"
     drawn = "" if best.mask else "<br>No mask yet: Run in the viewer makes one."
-    return f"<li>{image}<strong>{name}</strong> ({score})<br>{escape(best.reason)}{drawn}{_prompt(best)}</li>"
+    return f"<li>{image}<strong>{name}</strong><br>{escape(best.reason)}{drawn}{_prompt(best)}</li>"
 
 
 def _prompt(best: BestPicture) -> str:
