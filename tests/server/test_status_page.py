@@ -130,7 +130,7 @@ def test_pictures_are_shown_with_their_prompts_and_no_prompt_is_markup(running: 
     assert all("open" not in attributes for attributes in page.all("details"))
     assert [page.cell(name) for name in ("With a prompt", "Without a label")] == ["2", "3"]
     assert page.cell("Without a prompt") == "1, 1 of them without a label"
-    assert "Next Sample" in next_of(page) and "1 of the pictures without a label have no prompt" in next_of(page)
+    assert "Next Sample" in next_of(page) and "Without a label and a prompt: 1." in next_of(page)
     asked = {parse_qs(urlsplit(image["src"] or "").query)["image"][0] for image in page.all("img")}
     assert asked == set(pictures) and {*page.texts["strong"]} >= set(pictures)
     assert pixels_of(running, "alpha").shape == (120, 240) and pixels_of(running, ODD).shape == (64, 128)
@@ -192,7 +192,7 @@ def test_after_a_rejected_candidate_the_page_says_why_and_what_to_do(running: Se
     done = Progress(5, 5, "0:03:00", state=DONE, verdict=sentence, left_out=left_out, started=iso_time())
     ProgressFile(folder).write(done)
     page = page_of(running)
-    assert page.cell("Last verdict") == page.cell("Outcome") == sentence
+    assert page.cell("Last verdict") == sentence and "Outcome" not in page.texts["th"]
     assert page.cell("Last candidate").startswith("v0001, kept back 20")
     assert page.cell("Training").startswith("done, began 20") and page.cell("Version") == "v0000 serves"
     assert "kept back, and v0000 goes on serving. Label more pictures" in next_of(page)

@@ -15,7 +15,7 @@ EMPTY = (
 )
 ARCHIVE = "The pictures lie in a DICOMweb archive: open them in OHIF. What is labelled there is not counted here."
 CORRECT = "Correct the labels that were left out or that contradict their prompts, submit them, and train again."
-TRAIN = "click Train in 3D Slicer, or Update Model in OHIF"
+HOW = "(Train in 3D Slicer, Update Model in OHIF)"
 
 
 @dataclass(frozen=True)
@@ -144,29 +144,29 @@ def _after_training(status: Status) -> str:
     if failed and failed.training:
         return (
             f"The last training of {failed.name} did not come to its end ({failed.training.sentence}). Mend what it "
-            f"names, if anything, then {TRAIN} again."
+            f"names, if anything, then train again {HOW}."
         )
     kept = next((model for model in status.models if model.verdict and not model.verdict.accepted), None)
     if kept is None:
         return ""
-    more = f"Label more pictures{_first(status)}, then {TRAIN} again." if status.pictures.unlabelled else CORRECT
+    more = f"Label more pictures{_first(status)}, then train again {HOW}." if status.pictures.unlabelled else CORRECT
     return f"The last candidate of {kept.name} was kept back, and {kept.version} goes on serving. {more}"
 
 
 def _label_or_train(status: Status, pictures: PictureFacts) -> str:
     since = pictures.labelled_since
     if not pictures.unlabelled and since:
-        return f"Every picture has a final label, {since} since the last training: {TRAIN}."
+        return f"Every picture has a final label, {since} since the last training: train now {HOW}."
     if not pictures.unlabelled:
         return "Every picture has a final label and was learnt from. Copy more pictures into the studies folder."
     label = f"Click Next Sample in 3D Slicer, write what you see, correct the mask, submit{_first(status)}."
     if since >= ENOUGH:
-        label = f"{since} pictures were labelled since the last training: {TRAIN}, or go on{_first(status)}."
+        label = f"{since} pictures were labelled since the last training: train now {HOW}, or go on{_first(status)}."
     if not pictures.to_prompt:
         return label
     return (
-        f"{label} {pictures.to_prompt} of the pictures without a label have no prompt: write them into prompts.csv "
-        "beside the pictures (columns image,prompt), or when they come."
+        f"{label} Without a label and a prompt: {pictures.to_prompt}. Write their prompts into prompts.csv beside the "
+        "pictures (columns image,prompt), or when they come."
     )
 
 

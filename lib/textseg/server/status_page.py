@@ -41,6 +41,7 @@ blockquote {{ margin: .3em 0 .3em 1em; white-space: pre-wrap }}
 </body></html>
 """
 BEST = "<h2>Worth most to label</h2>\n{told}\n<ol>\n{items}\n</ol>"
+SINCE = "of them since the last training began"
 WITH_MASK = "The line drawn on a picture (white in black) is the edge of its mask so far."
 
 
@@ -70,7 +71,8 @@ def _model(model: ModelFacts) -> str:
         rows.append(("Training", f"running: epoch {training.epoch} of {training.epochs}, {training.time or '0:00:00'}"))
     else:
         rows.append(("Training", f"{training.state}, began {_day(training.started)}"))
-        rows.append(("Outcome", training.sentence))
+        if not model.verdict or training.sentence != model.verdict.sentence:
+            rows.append(("Outcome", training.sentence))
     if training and training.labels:
         rows.append(("Learnt from", training.labels))
     left_out = [f"Not trained on: {sentence}" for sentence in training.left_out] if training else []
@@ -81,31 +83,35 @@ def _pictures(status: Status) -> str:
     counts = status.pictures
     if counts is None:
         return "<h2>Pictures</h2>\n<p>They lie in a DICOMweb archive, and are not counted here.</p>"
-    original = f", {counts.original} of them with a mask made before" if counts.original else ""
+    trained = any(model.training for model in status.models)
     rows = [
         ("Pictures", str(counts.total)),
-        ("With a final label", f"{counts.labelled}, {counts.labelled_since} since the last training began"),
-        ("Without a label", f"{counts.unlabelled}{original}"),
+        ("With a final label", _counted(counts.labelled, counts.labelled_since if trained else 0, SINCE)),
+        ("Without a label", _counted(counts.unlabelled, counts.original, "of them with a mask made before")),
         ("With a prompt", str(counts.with_prompt)),
-        ("Without a prompt", f"{counts.without_prompt}, {counts.to_prompt} of them without a label"),
+        ("Without a prompt", _counted(counts.without_prompt, counts.to_prompt, "of them without a label")),
         ("Held out, to judge", str(counts.held_out)),
     ]
     return f"<h2>Pictures</h2>\n{_table(rows)}"
+
+
+def _counted(count: int, part: int, what: str) -> str:
+    return f"{count}, {part} {what}" if part else str(count)
 
 
 def _best(best: tuple[BestPicture, ...]) -> str:
     if not best:
         return ""
     told = f"<p>{WITH_MASK}</p>" if any(each.mask for each in best) else ""
-    return BEST.format(told=told, items="\n".join(_item(each) for each in best))
+    return BEST.format(told=told, items="\n".join(_item(*each) for each in enumerate(best, start=1)))
 
 
-def _item(best: BestPicture) -> str:
+def _item(place: int, best: BestPicture) -> str:
     name = escape(best.picture)
     mask = "with the edge of its mask" if best.mask else "without a mask"
     image = f'<img src="thumbnail?image={quote(best.picture, safe="")}" alt="{name}, {mask}" loading="lazy">'
     drawn = "" if best.mask else "<br>No mask yet: Run in the viewer makes one."
-    return f"<li>{image}<strong>{name}</strong><br>{escape(best.reason)}{drawn}{_prompt(best)}</li>"
+    return f"<li>{image}{place}. <strong>{name}</strong><br>{escape(best.reason)}{drawn}{_prompt(best)}</li>"
 
 
 def _prompt(best: BestPicture) -> str:
