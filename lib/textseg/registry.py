@@ -119,9 +119,10 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
                 recipes={
                     "compact": _COMPACT
                     | {
-                        "epochs": 14,
-                        "cycles": (8, 6),
+                        "epochs": 19,
+                        "batch": 32,
                         "rate": 1e-3,
+                        "average": 0.999,
                         "loss": {"dice": 1.0, "cross_entropy": 0.5},
                         "augment": _COMPACT_AUGMENT | {"no_text": 0.1, "partial": 0.3, "healthy": 0.15, "coarse": 0.1},
                     }

@@ -18,12 +18,19 @@ from textseg.data.phantoms import draw_radiograph
 from textseg.data.prompts_table import PromptRow
 from textseg.data.records import read_records
 from textseg.data.store.clients import Client
+from textseg.data.store.labels import LabelledSegment
 from textseg.engine.predictor import Predictor
 from textseg.engine.texts import Said
 from textseg.engine.weights import spoken_sides
 from textseg.errors import OptionError, PromptError, WeightsMissing
 from textseg.imaging.preprocess import to_network
 from textseg.imaging.read import read_picture
+from textseg.learning import retrain
+from textseg.learning.corrections import Labelled, gather
+from textseg.learning.current import CurrentPredictor
+from textseg.learning.gate import judge
+from textseg.learning.holdout import HoldOut
+from textseg.learning.versions import Versions
 from textseg.registry import MODELS
 from textseg.server.infer import Job, TextSegInfer, which_text
 from textseg.server.options import read_options
@@ -65,6 +72,17 @@ def weights(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def predictor(weights: Path) -> Predictor:
     return Predictor.load(MODELS["tgcam-compact"], weights)
+
+
+@pytest.fixture(scope="module")
+def versions(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Versions:
+    """A server's, which was started with that model."""
+    return Versions(tmp_path_factory.mktemp("app"), MODELS["tgcam-compact"], weights)
+
+
+@pytest.fixture(scope="module")
+def task(versions: Versions) -> TextSegInfer:
+    return TextSegInfer(CurrentPredictor(versions))
 
 
 def manifest_of(weights: Path) -> dict:
@@ -198,9 +216,9 @@ def test_a_manifest_that_does_not_say_whose_sides_is_refused():
 # -- what is told --
 
 
-def test_the_server_states_the_words_and_no_reading_of_ours(predictor, data):
+def test_the_server_states_the_words_and_no_reading_of_ours(task, data):
     prompt = "No infection but a pale polyp, left"
-    outcome = TextSegInfer(predictor).run(Job({"prompt": prompt}, data / "images" / "polyp_0.png", "request"))
+    outcome = task.run(Job({"prompt": prompt}, data / "images" / "polyp_0.png", "request"))
     reply = outcome.reply
     assert (reply["reads"], reply["finding"], reply["canonical"]) == ("verbatim", None, "")
     assert list(reply["label_names"]) == ["words: No infection but a pale polyp, l... #cd95 (patient side)"]
@@ -210,8 +228,8 @@ def test_the_server_states_the_words_and_no_reading_of_ours(predictor, data):
     assert (entry.prompt, entry.finding, entry.canonical) == (prompt, None, "")
 
 
-def test_without_a_prompt_nothing_is_said_of_lungs(predictor, data):
-    reply = TextSegInfer(predictor).run(Job({}, data / "images" / "polyp_0.png", "request")).reply
+def test_without_a_prompt_nothing_is_said_of_lungs(task, data):
+    reply = task.run(Job({}, data / "images" / "polyp_0.png", "request")).reply
     assert list(reply["label_names"]) == ["[no prompt] words: none"]
     assert "lungs" not in " ".join(reply["warnings"])
 
@@ -292,3 +310,28 @@ def test_words_are_kept_or_dropped_as_a_whole(no_text, words):
     augment = Augment(settings, size=8)
     picture = np.ones((8, 8), np.float32)
     assert augment.set_random_state(0)(Sample(picture, picture, None, words="polyp")).words == words
+
+
+# -- learnt from corrections --
+
+
+def test_it_learns_from_words_as_they_stand_and_reads_them_so_ever_after(versions, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(retrain, "judge", lambda *standings: replace(judge(*standings), passed=True))
+    segment = LabelledSegment((255,), ("polyp",), "run", "pale polyp, left", "picture")
+    given = [
+        Labelled(
+            f"polyp_{number}",
+            data / "images" / f"polyp_{number}.png",
+            data / "masks" / f"polyp_{number}.png",
+            (segment,),
+            f"{number:064x}",
+        )
+        for number in range(4)
+    ]
+    runs, holdout = tmp_path / "runs", HoldOut(tmp_path)
+    task = retrain.Retraining(versions.spec, versions, holdout, runs, own_reference=data, epochs=1)
+    outcome = retrain.retrain(task, gather(given, versions.spec.name, spoken="picture"))
+    samples = outcome.report["samples"]
+    assert samples["corrections"] + samples["held_out"] == 4 and "phantoms" not in samples
+    learnt = Predictor.load(versions.spec, versions.served().weights)
+    assert (learnt.version, learnt.spoken) == (outcome.published, "picture")

@@ -18,7 +18,7 @@ from textseg.registry import DEFAULT_MODEL
 FLAT, VOLUME = "door_flat", "door_volume"  # without a place of its own, and with one
 COLUMNS, ROWS, SLICES = 48, 40, 3
 ORIGIN, SPACING = (-180.0, -170.0, -95.0), (1.0, 1.0, 3.0)
-PROMPT = "Unilateral pulmonary infection, one infected area, lower left lung"
+PROMPT = "Unilateral pulmonary infection, one infected area, lower right lung"  # where `block` lies
 GREY = np.linspace(0, 255, COLUMNS * ROWS).reshape(ROWS, COLUMNS).astype(np.uint8)
 KEPT = ("pictures", "trash", "unfinished")  # of the store: what a refused label must not change
 Made = Callable[[Path], Path]

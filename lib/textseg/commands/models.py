@@ -110,7 +110,6 @@ def train(options: argparse.Namespace) -> None:
     from textseg.engine.recipe import recipe_of
 
     changes = {name: getattr(options, name) for name in ("epochs", "phantoms", "batch", "accumulate")}
-    changes["cycles"] = () if options.epochs else None
     recipe = replace(recipe_of(spec, options.recipe), **{key: v for key, v in changes.items() if v is not None})
     task = Assignment(
         spec,

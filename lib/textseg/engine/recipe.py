@@ -16,8 +16,7 @@ class Recipe:
 
     batch: pictures at a time, of all processes together. accumulate: batches of a step of the optimizer.
     rate: learning rate of all weights, encoder_rate: of the pretrained encoder. schedule: "cosine" (warm-up of so
-    many steps, then one cosine to `floor` times the rate, reached after `period` epochs or at the end; or several
-    one after the other, `cycles` being their lengths in epochs: Loshchilov and Hutter, ICLR 2017), "restarts" (a
+    many steps, then one cosine to `floor` times the rate, reached after `period` epochs or at the end), "restarts" (a
     cosine to `floor` every 10 epochs) or "decay" (0.99 times as much each epoch, down to `floor`). average: decay
     of the running average of the weights, from the second epoch on, that is validated and kept; 0 for none.
     phantoms: drawn pictures added to the training part. loss: weights of the objective's terms. pretrained: start
@@ -37,7 +36,6 @@ class Recipe:
     warm_up: int = 0
     floor: float = 0.02
     period: int | None = None
-    cycles: tuple[int, ...] = ()
     average: float = 0.0
     phantoms: int = 0
     pretrained: bool = False

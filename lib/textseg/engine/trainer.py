@@ -1,12 +1,10 @@
 """The one trainer, on MONAI's SupervisedTrainer: resumable, seeded, keeps the epoch that is best on validation rows."""
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -198,14 +196,12 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def rate_schedule(recipe: Recipe, steps: int) -> Callable[[int], float]:
     """Step -> factor on the learning rate. steps: of an epoch."""
-    ends = [steps * epochs for epochs in accumulate(recipe.cycles or (recipe.period or recipe.epochs,))]
+    end = steps * (recipe.period or recipe.epochs)
 
     def cosine(step: int) -> float:
         if step < recipe.warm_up:
             return (step + 1) / recipe.warm_up
-        cycle = min(bisect_right(ends, step), len(ends) - 1)
-        start = max(recipe.warm_up, ends[cycle - 1]) if cycle else recipe.warm_up
-        done = (step - start) / max(1, ends[cycle] - start)
+        done = (step - recipe.warm_up) / max(1, end - recipe.warm_up)
         return recipe.floor + (1 - recipe.floor) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
     def restarts(step: int) -> float:

@@ -86,7 +86,7 @@ def _named(one: Labelled, found: Corrections) -> Iterator[None]:
     """What cannot be used inside the `with` is named, and the rest goes on."""
     try:
         yield
-    except TextSegError as error:
+    except (TextSegError, OSError) as error:
         found.left_out.append(f"{one.name}: {error}")
 
 

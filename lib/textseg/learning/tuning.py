@@ -62,7 +62,6 @@ def fine_tuning(recipe: Recipe, epochs: int, rate: float, words: Words) -> Recip
         warm_up=WARM_UP,
         schedule="cosine",
         period=None,
-        cycles=(),
         average=0.0,
         patience=None,
         first_kept=1,

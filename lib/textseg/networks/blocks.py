@@ -1,8 +1,12 @@
 """Blocks that several networks are made of."""
 
+import itertools
+
 import timm
 import torch
 import torch.nn.functional as F
+from monai.networks.blocks.dynunet_block import UnetBasicBlock
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -52,9 +56,25 @@ def upsampled(maps: Tensor, factor: int) -> Tensor:
     return maps if factor == 1 else F.interpolate(maps, scale_factor=factor, mode="nearest")
 
 
-def fold_batch_norms(block: nn.Sequential) -> None:
-    """Fold every batch norm that follows a convolution into it, in place; the same function in evaluation."""
-    for index in range(len(block) - 1):
-        if isinstance(block[index], nn.Conv2d) and isinstance(block[index + 1], nn.BatchNorm2d):
-            block[index] = fuse_conv_bn_eval(block[index], block[index + 1])
-            block[index + 1] = nn.Identity()
+def fold_batch_norms(network: nn.Module) -> None:
+    """Fold every batch norm that follows a convolution into it, in place; the same function in evaluation.
+
+    Which follows which is known of sequences, of MONAI's two-convolution blocks, and of timm's blocks, whose
+    `BatchNormAct2d` norms what was registered before it.
+    """
+    for parent in list(network.modules()):
+        if isinstance(parent, UnetBasicBlock):
+            for convolution, norm in ((parent.conv1, "norm1"), (parent.conv2, "norm2")):
+                _fold(convolution, "conv", parent, norm)
+            continue
+        for (conv, first), (norm, second) in itertools.pairwise(list(parent.named_children())):
+            follows = isinstance(parent, nn.Sequential) or isinstance(second, BatchNormAct2d)
+            if follows and isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                _fold(parent, conv, parent, norm)
+
+
+def _fold(owner: nn.Module, conv: str, parent: nn.Module, norm: str) -> None:
+    """`owner.conv` takes over what `parent.norm` does, which leaves its activation where it has one."""
+    folded = getattr(parent, norm)
+    setattr(owner, conv, fuse_conv_bn_eval(getattr(owner, conv), folded))
+    setattr(parent, norm, folded.act if isinstance(folded, BatchNormAct2d) else nn.Identity())

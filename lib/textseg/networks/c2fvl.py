@@ -229,9 +229,7 @@ class C2FVL(nn.Module):
         network = copy.deepcopy(self).eval()
         for vlab in network.vlabs:
             vlab.mean_branch, vlab.max_branch = vlab.mean_branch.merged(), vlab.max_branch.merged()
-        for module in list(network.modules()):
-            if isinstance(module, nn.Sequential):
-                fold_batch_norms(module)
+        fold_batch_norms(network)
         return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 

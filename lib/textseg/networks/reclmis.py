@@ -211,9 +211,7 @@ class RecLMIS(nn.Module):
         """A copy in evaluation mode without the training-only half, batch norms folded, channels last."""
         network = copy.deepcopy(self).eval()
         network.reconstruction = None
-        for module in list(network.modules()):
-            if isinstance(module, nn.Sequential):
-                fold_batch_norms(module)
+        fold_batch_norms(network)
         return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from monai.networks.blocks import SubpixelUpsample, UnetOutBlock, UnetrUpBlock
 from torch import Tensor, nn
 
-from textseg.networks.blocks import TimmEncoder
+from textseg.networks.blocks import TimmEncoder, fold_batch_norms
 
 PUBLISHED_WIDTHS = (96, 192, 384, 768)  # ConvNeXt-Tiny's four stages
 
@@ -235,8 +235,10 @@ class TGCAM(nn.Module):
         return TGCAMOutput(logits) if self.training else logits
 
     def for_inference(self) -> "TGCAM":
-        """A copy in evaluation mode, channels last."""
-        return copy.deepcopy(self).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        """A copy in evaluation mode, batch norms behind convolutions folded, channels last."""
+        network = copy.deepcopy(self).eval()
+        fold_batch_norms(network)
+        return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def over_words(scores: Tensor, present: Tensor | None) -> Tensor:

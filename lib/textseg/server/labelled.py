@@ -24,7 +24,7 @@ def labelled_by_people(studies: Studies, left_out: list[str]) -> Iterator[Labell
             continue
         try:
             yield _labelled(studies, name, version)
-        except TextSegError as error:
+        except (TextSegError, OSError) as error:
             left_out.append(f"{name}: {error}")
 
 

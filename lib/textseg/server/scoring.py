@@ -119,6 +119,9 @@ class Scoring:
             if time.monotonic() - self._put > ORDER_SECONDS:
                 self._put_in_order(predictor)
         self._put_in_order(predictor)
+        if anew:
+            scored = sum(ranked.score is not None for ranked in self._ranking)
+            logger.info("%d of %d pictures are scored by %s", scored, len(waiting), predictor.version)
 
     def _take_looks(self, predictor: Predictor) -> None:
         """Of the first pictures of which nothing is known yet."""
