@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from textseg import __version__
-from textseg.commands import learning, models, pictures, prompts, versions
+from textseg.commands import batch, learning, models, pictures, prompts, status, versions
 from textseg.errors import TextSegError
 from textseg.registry import DEFAULT_MODEL, MODELS
 
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_info(parsers)
     _add_predict(parsers)
+    _add_batch(parsers)
     _add_evaluate(parsers)
     _add_train(parsers)
     _add_versions(parsers)
@@ -93,13 +94,22 @@ def _add_predict(parsers: Any) -> None:
     predict.add_argument("image", type=Path, help="a picture file, or a folder that holds one DICOM series")
     predict.add_argument("--prompt", default="", help="what to segment; without it, infection anywhere")
     _add_model(predict)
-    predict.add_argument(
-        "--modality", choices=("auto", "xray", "ct"), default="auto", help="what the picture is, if not what it says"
-    )
+    _add_modality(predict)
     predict.add_argument("-o", "--output", type=Path, help="mask file; default: beside you, IMAGE_mask.nii.gz")
     predict.add_argument("--overlay", type=Path, help="also write the picture with the mask on it, as PNG")
     predict.add_argument("--json", action="store_true")
     predict.set_defaults(run=pictures.predict)
+
+
+def _add_batch(parsers: Any) -> None:
+    many = parsers.add_parser("batch", help="segment the pictures of a table; called again, it goes on")
+    many.add_argument("--prompts", type=Path, required=True, help="CSV with the columns image,prompt")
+    many.add_argument("--output", type=Path, required=True, help="folder for masks/, overlays/ and table.csv")
+    many.add_argument("--images", type=Path, help="folder with the pictures; default: images/ beside the table, or it")
+    _add_model(many)
+    _add_modality(many)
+    many.add_argument("--json", action="store_true")
+    many.set_defaults(run=batch.batch)
 
 
 def _add_evaluate(parsers: Any) -> None:
@@ -161,8 +171,16 @@ def _add_versions(parsers: Any) -> None:
         "--to", metavar="VERSION", help="as v0003; v0000: what the server was started with; default: one back"
     )
     back.set_defaults(run=versions.rollback)
+    left = parsers.add_parser(
+        "status", help="what serves, what is labelled, how far a training is, what is worth most to label; what to do"
+    )
+    left.add_argument("models", nargs="*", metavar="MODEL", help="default: those that something was learnt of")
+    left.add_argument("--studies", type=Path, default=Path("studies"), help="folder that the server was started with")
+    left.add_argument("--json", action="store_true")
+    left.set_defaults(run=status.status)
     for command in (listed, back):
         command.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+    for command in (listed, back, left):
         command.add_argument(
             "--app", type=Path, default=Path("apps/textseg"), help="folder that the server was started with"
         )
@@ -213,6 +231,12 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--weights", type=Path, help="a weights file that you trained, with its manifest beside it")
     _add_pretrained(command)
     command.add_argument("--laterality", choices=("patient", "picture"), default="patient", help="whose sides it names")
+
+
+def _add_modality(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--modality", choices=("auto", "xray", "ct"), default="auto", help="what a picture is, if not what it says"
+    )
 
 
 def _add_pretrained(command: argparse.ArgumentParser) -> None:

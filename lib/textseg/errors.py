@@ -66,7 +66,7 @@ class LabelNotFound(TextSegError):
 
 
 class LabelProtected(TextSegError):
-    """A machine's mask would take the place of a person's final label."""
+    """A machine's mask would take the place of a person's label."""
 
     status = 409
     exit_code = 2
@@ -118,3 +118,7 @@ class TrainingRuns(TextSegError):
     """Another training of the model has not ended."""
 
     status = 429
+
+
+class SomeFailed(TextSegError):
+    """Of several things that were asked for at once, some could not be done; the others are."""

@@ -380,9 +380,16 @@ def test_a_machine_does_not_replace_a_persons_final_label(studies: Path, store: 
 
 
 def test_a_machines_mask_is_taken_under_the_tag_original(store: Store) -> None:
-    for tag in ("final", "original"):
-        save(store, "p", nrrd(b"\1"), tag)
-    assert save(store, "p", nrrd(b"\2"), "original", by=MACHINE).number == 2
+    save(store, "p", nrrd(b"\1"))
+    for number in (1, 2):
+        assert save(store, "p", nrrd(b"\2"), "original", by=MACHINE).number == number
+
+
+def test_a_machine_does_not_replace_what_a_person_keeps_as_original(store: Store) -> None:
+    save(store, "p", nrrd(b"\1"), "original")
+    with pytest.raises(LabelProtected, match=r"label original by a person.*Delete that label first"):
+        save(store, "p", nrrd(b"\2"), "original", by=MACHINE)
+    assert len(store.label_versions("p", "original")) == 1
 
 
 def test_a_machines_mask_is_taken_once_the_persons_label_is_deleted(store: Store) -> None:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from torch import Tensor
 
+from textseg.choosing.parts import COUNT, FLIP, TEXT, WORDS, ZONE
 from textseg.engine.predictor import Predictor
 from textseg.engine.texts import Said
 from textseg.imaging.picture import Picture
@@ -19,7 +20,6 @@ from textseg.text.finding import ZONES, Finding
 from textseg.text.from_mask import contradiction
 from textseg.text.sides import mirrored_words
 
-COUNT, ZONE, TEXT, FLIP, WORDS = "count", "zone", "text", "flip", "words"
 # How much each counts. On 90 pictures of QaTa-COV19's test part the rank correlation with the error of the mask
 # (1 - Dice) is 0.80 for FLIP, 0.75 for ZONE, 0.46 for COUNT, 0.30 for TEXT; 0.57 for their plain mean, 0.76 for this.
 WEIGHTS: Mapping[str, float] = MappingProxyType({FLIP: 0.5, ZONE: 0.15, COUNT: 0.15, WORDS: 0.15, TEXT: 0.05})

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from textseg.choosing.disagreement import COUNT, FLIP, TEXT, WORDS, ZONE
 from textseg.choosing.diversity import spread
+from textseg.choosing.parts import COUNT, FLIP, TEXT, WORDS, ZONE
 from textseg.choosing.ranking import Ranked
 from textseg.choosing.scores import Scored, Scores
 

@@ -10,40 +10,27 @@ from textseg.errors import DataError
 
 def predict(options: argparse.Namespace) -> None:
     """Segment one picture and write the mask."""
-    from textseg.engine.texts import Said
+    from textseg.engine.segment import segment
     from textseg.imaging.read import read_picture
     from textseg.imaging.write import write_mask, write_overlay
     from textseg.text.prompt import read_prompt
-    from textseg.text.sentence import canonical
 
     spoken = sides_of_words(options)
     reading = read_prompt(options.prompt, options.laterality, spoken) if options.prompt.strip() else None
     picture = read_picture(options.image, options.modality)
     output = options.output or Path(f"{_stem(options.image)}_mask.nii.gz")
     _check_outputs(options.image, output, options.overlay)
-    predictor = predictor_of(options)
-    said = Said.of(reading)
-    prediction = predictor.predict(picture, said)
-    write_mask(picture, prediction.masks, output)
+    done = segment(predictor_of(options), picture, reading)
+    write_mask(picture, done.masks, output)
     if options.overlay:
-        write_overlay(picture, prediction.masks, options.overlay)
-    report = {
-        "mask": str(output),
-        "pixels": int(prediction.masks.sum()),
-        "reads": predictor.reads,
-        "words": said.words,
-        "canonical": canonical(said.finding),
-        "finding": said.finding.to_json() if said.finding else None,
-        "warnings": [*(reading.warnings if reading else ()), *prediction.warnings],
-        "model_name": predictor.spec.name,
-        "model_version": predictor.version,
-    }
+        write_overlay(picture, done.masks, options.overlay)
+    report = {"mask": str(output), **done.report()}
     if options.json:
         print_json(report)
         return
     for warning in report["warnings"]:
         print(f"textseg: {warning}", file=sys.stderr)
-    print(f"{output}: {report['pixels']} pixels; read as: {report['canonical'] or said.words or 'no prompt'}")
+    print(f"{output}: {report['pixels']} pixels; read as: {done.read_as}")
 
 
 def _check_outputs(image: Path, output: Path, overlay: Path | None) -> None:

@@ -11,7 +11,7 @@ from textseg.registry import model_spec
 
 def versions(options: argparse.Namespace) -> None:
     """List the versions of a model and the verdicts on its candidates; --keep: delete old versions before."""
-    known = _versions_of(options)
+    known = versions_in(options, options.model)
     deleted = known.keep(options.keep) if options.keep is not None else []
     report = {"model": known.spec.name, "deleted": deleted, **_report(known)}
     if options.json:
@@ -22,13 +22,13 @@ def versions(options: argparse.Namespace) -> None:
 
 def rollback(options: argparse.Namespace) -> None:
     """Let an earlier version serve; a server that runs takes it with its next request."""
-    known = _versions_of(options)
+    known = versions_in(options, options.model)
     print(f"{known.spec.name}: {known.rollback(options.to)} serves")
 
 
-def _versions_of(options: argparse.Namespace) -> Any:
-    """What lies in --app, over the base of --weights. Raises UnknownModel, OptionError."""
-    spec = model_spec(options.model)
+def versions_in(options: argparse.Namespace, model: str) -> Any:
+    """What lies of a model in --app, over the base of --weights. Raises UnknownModel, OptionError."""
+    spec = model_spec(model)
     if not options.app.is_dir():
         raise OptionError(f"There is no folder {options.app}. Name the app's folder, as the server has it, by --app.")
     from textseg.learning.versions import Versions

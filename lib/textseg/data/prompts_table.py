@@ -1,20 +1,24 @@
 """prompts.csv: which prompt belongs to which picture. Lies beside the pictures; written by hand or by a script.
 
-Columns: image (file name or id) and prompt; optional laterality (patient or picture; beats every other setting),
-patient, modality (xray or ct), split.
+Columns: image (file name or id) and prompt, which may be called description; optional laterality (patient or picture;
+beats every other setting), patient, modality (xray or ct), split. Capitals do not matter.
 """
 
-import csv
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from textseg.data.tables import Table, TableLine, read_table
 from textseg.errors import DataError
 from textseg.imaging.kinds import SUFFIXES
 from textseg.imaging.picture import MODALITIES
 from textseg.text.prompt import LATERALITIES
 
 TABLE = "prompts.csv"
+KNOWN = ("prompt", "laterality", "patient", "modality")
+NAMES = {name: name for name in ("image", *KNOWN)} | {"description": "prompt"}
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,18 +34,49 @@ class PromptRow:
     @classmethod
     def of(cls, columns: Mapping[str, str]) -> "PromptRow":
         """A row from everything that its line says."""
-        known = {key: columns.get(key, "").strip() for key in ("prompt", "laterality", "patient", "modality")}
-        return cls(**known, columns=columns)
+        return cls(**{key: columns.get(key, "").strip() for key in KNOWN}, columns=columns)
+
+
+@dataclass(frozen=True)
+class PromptLine:
+    """One line of a table. number: in the file. image: the picture as it is named there.
+
+    fault: a sentence that says why the line cannot be used and what to do; "" for one that can.
+    """
+
+    number: int
+    image: str
+    row: PromptRow
+    fault: str = ""
+
+    @property
+    def id(self) -> str:
+        """The picture's id."""
+        return picture_id(self.image)
+
+
+def read_lines(path: Path, need_prompt: bool = True) -> list[PromptLine]:
+    """All lines of a table, those that cannot be used with their faults; of a picture that is named twice, no line can.
+
+    Raises DataError where the whole is no such table: no CSV, no column `image`, no `prompt` where it is needed.
+    """
+    table = read_table(path, NAMES, "image")
+    for column in ("image", "prompt") if need_prompt else ("image",):
+        if column not in table.columns:
+            raise DataError(
+                f"{path.name} has no column `{column}`. Its first line must name the columns: image,prompt."
+            )
+    named = _lines_of_pictures(table)
+    return [_read(line, named[picture_id(line.cells["image"])]) for line in table.lines]
 
 
 def read_prompts(path: Path) -> dict[str, PromptRow]:
-    """Picture id -> row. Raises DataError naming the file and line when it is not a table of that kind."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            table = csv.DictReader(lines, strict=True)
-            return _rows(table, path)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path.name} is not a CSV table in UTF-8 ({error}). Save it as CSV UTF-8.") from error
+    """Picture id -> row. Raises DataError naming the file and line when any line cannot be used."""
+    lines = read_lines(path, need_prompt=path.name == TABLE)
+    fault = next((line.fault for line in lines if line.fault), "")
+    if fault:
+        raise DataError(f"{path.name}, {fault}")
+    return {line.id: line.row for line in lines}
 
 
 class PromptsTable:
@@ -49,7 +84,7 @@ class PromptsTable:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / TABLE
-        self._read: tuple[int, dict[str, PromptRow]] = (-1, {})
+        self._read: tuple[int, dict[str, PromptLine]] = (-1, {})
 
     def changed(self) -> int:
         """When it was changed, in nanoseconds; -1 where there is none."""
@@ -59,13 +94,27 @@ class PromptsTable:
             return -1
 
     def row(self, image_id: str) -> PromptRow | None:
-        """A picture's row; None without one. Raises DataError when the table is damaged."""
+        """A picture's row; None without one. Raises DataError when the table is damaged, or this row of it."""
+        line = self._lines().get(image_id)
+        if line and line.fault:
+            raise DataError(f"{TABLE}, {line.fault}")
+        return line.row if line else None
+
+    def prompted(self) -> set[str]:
+        """The ids of all pictures whose row has a prompt. Raises DataError when the table is damaged."""
+        return {image_id for image_id, line in self._lines().items() if line.row.prompt and not line.fault}
+
+    def _lines(self) -> dict[str, PromptLine]:
         if not self._path.is_file():
-            return None
+            return {}
         changed = self._path.stat().st_mtime_ns
         if changed != self._read[0]:
-            self._read = (changed, read_prompts(self._path))
-        return self._read[1].get(image_id)
+            lines = read_lines(self._path)
+            self._read = (changed, {line.id: line for line in lines})
+            faulty = [str(line.number) for line in lines if line.fault]  # a fault may quote a prompt: numbers alone
+            if faulty:
+                logger.warning("%s: these lines cannot be used: %s", TABLE, ", ".join(faulty))
+        return self._read[1]
 
 
 def picture_id(name: str) -> str:
@@ -76,23 +125,33 @@ def picture_id(name: str) -> str:
     return name
 
 
-def _rows(table: csv.DictReader, path: Path) -> dict[str, PromptRow]:
-    if "image" not in (table.fieldnames or ()):
-        raise DataError(f"{path.name} has no column `image`. Its first line must name the columns: image,prompt.")
-    if path.name == TABLE and "prompt" not in table.fieldnames:
-        raise DataError(f"{path.name} has no column `prompt`. Its first line must name the columns: image,prompt.")
-    rows: dict[str, PromptRow] = {}
-    for row in table:
-        image = picture_id((row.get("image") or "").strip())
-        if image in rows:
-            raise DataError(f"{path.name}, line {table.line_num}: {image} is named twice. Keep one row for a picture.")
-        rows[image] = PromptRow.of({key: value or "" for key, value in row.items() if key})
-        _check(rows[image], path, table.line_num)
-    return rows
+def _lines_of_pictures(table: Table) -> dict[str, list[int]]:
+    """Picture id -> the numbers of the lines that name it."""
+    named: dict[str, list[int]] = {}
+    for line in table.lines:
+        named.setdefault(picture_id(line.cells["image"]), []).append(line.number)
+    return named
 
 
-def _check(row: PromptRow, path: Path, line: int) -> None:
+def _read(line: TableLine, named: list[int]) -> PromptLine:
+    row = PromptRow.of(line.cells)
+    return PromptLine(line.number, line.cells["image"], row, _fault(line, row, named))
+
+
+def _fault(line: TableLine, row: PromptRow, named: list[int]) -> str:
+    image = picture_id(line.cells["image"])
+    if line.beyond:
+        return (
+            f"line {line.number} has more cells than its first line names columns: put quotes around a prompt with "
+            "commas or semicolons."
+        )
+    if not image:
+        return f"line {line.number} names no picture. Write its file name into the column `image`."
+    if len(named) > 1:
+        lines = " and ".join(map(str, named[:3])) + (" and others" if len(named) > 3 else "")
+        return f"lines {lines}: {image} is named twice. Keep one row for a picture."
     for column, allowed in (("laterality", LATERALITIES), ("modality", MODALITIES)):
         value = getattr(row, column)
         if value and value not in allowed:
-            raise DataError(f"{path.name}, line {line}: {column} is {' or '.join(allowed)}, not {value!r}. Correct it.")
+            return f"line {line.number}: {column} is {' or '.join(allowed)}, not {value!r}. Correct it."
+    return ""

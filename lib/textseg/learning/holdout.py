@@ -5,15 +5,17 @@ stays where it was. Once in, always in; once trained on, never in.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textseg.data.seen import Seen
 from textseg.data.store.durable import from_json, iso_time, make_folder, to_json, told_of_failure, write_whole
 from textseg.errors import StoreError
-from textseg.learning.corrections import Correction
+
+if TYPE_CHECKING:  # the command line counts the held-out pictures without torch
+    from textseg.learning.corrections import Correction
 
 FILE = "holdout.json"
 ONE_IN = 5
@@ -23,8 +25,8 @@ ONE_IN = 5
 class Split:
     """Corrections to train on, and those that are held out."""
 
-    training: list[Correction]
-    held: list[Correction]
+    training: "list[Correction]"
+    held: "list[Correction]"
 
 
 class HoldOut:
@@ -36,7 +38,7 @@ class HoldOut:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
 
-    def split(self, corrections: Sequence[Correction], seen: Seen) -> Split:
+    def split(self, corrections: "Sequence[Correction]", seen: Seen) -> Split:
         """Who trains and who is held out, noted for good. seen: what the model's base was trained on.
 
         Raises StoreError where the note cannot be read or written: nothing is shuffled anew.
@@ -53,7 +55,12 @@ class HoldOut:
             self._write(told)
         return split
 
-    def _is_held(self, correction: Correction, told: dict[str, Any], seen: Seen) -> bool:
+    def size(self, pixels: Iterable[str]) -> int:
+        """How many of these pictures (SHA-256 of their pixels) are held out. Raises StoreError as `split`."""
+        held = self._read()["held"]
+        return sum(_hash(f"pixels {each}") in held for each in pixels)
+
+    def _is_held(self, correction: "Correction", told: dict[str, Any], seen: Seen) -> bool:
         keys = _keys(correction)
         if any(key in told["held"] for key in keys):
             return True
@@ -79,7 +86,11 @@ class HoldOut:
             write_whole(self._path, to_json(told), self._path.parent)
 
 
-def _keys(correction: Correction) -> list[str]:
+def _keys(correction: "Correction") -> list[str]:
     """Hex hashes of what a picture is known by, the one that decides first."""
     known = [f"patient {correction.patient}"] if correction.patient else []
-    return [hashlib.sha256(key.encode()).hexdigest() for key in (*known, f"pixels {correction.pixels}")]
+    return [_hash(key) for key in (*known, f"pixels {correction.pixels}")]
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

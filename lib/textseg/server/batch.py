@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 class BatchRuns(BatchInferTask):
     """Every picture gets the text that is known of it; its mask is saved under the tag original.
 
-    A picture that cannot be used is named and left out. It never takes the place of a person's final label.
+    A picture that cannot be used is named and left out. It never takes the place of a person's label.
     """
 
     def __call__(self, request: dict[str, Any], datastore: Datastore, infer: Callable[..., dict[str, Any]]) -> Any:

@@ -119,7 +119,7 @@ class Keeping:
         return Submitted(version, (*([known.fault] if known.fault else []), *submission.sentences))
 
     def save_run(self, image_id: str, tag: str, file: Path, entry: PromptEntry, info: dict[str, Any]) -> LabelVersion:
-        """A machine's mask as a label. Raises LabelProtected where a person's final label is."""
+        """A machine's mask as a label. Raises LabelProtected where a person's label is."""
         segment = LabelledSegment.of_run((1,), (entry.segment,), entry.source, entry)
         who = {"client": entry.client, "address": entry.address, "user": entry.user, "request_id": entry.request_id}
         return self.store.save_label(

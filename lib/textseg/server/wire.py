@@ -14,6 +14,7 @@ from textseg.server.routes.infer import infer_router
 from textseg.server.routes.opened import open_routes
 from textseg.server.routes.platform import platform_router
 from textseg.server.routes.session import session_router
+from textseg.server.routes.status import status_router
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def open_wire(allow_remote: bool) -> None:
         activelearning_router(),
         datastore_router(),
         session_router(),
+        status_router(),
     )
     open_routes(platform, routers)
     secure(platform, rules)

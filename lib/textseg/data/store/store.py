@@ -113,15 +113,16 @@ class Store:
     def save_label(self, image_id: str, tag: str, data: bytes, suffix: str, **about: Any) -> LabelVersion:
         """Keep a whole label file as the next version, and show it. about: the fields of LabelVersion.
 
-        Raises LabelProtected for a machine's mask where a person's final label is, StoreError; then all is as it was.
+        Raises LabelProtected for a machine's mask where a person's label is, StoreError; then all is as it was.
         """
         with self._writing(image_id, "the label"):
             labels = self._labels(image_id, tag)
             current = self.shown.agree(image_id, tag, labels)
-            if about.get("by") == MACHINE and tag == FINAL and current and current.by == PERSON:
+            if about.get("by") == MACHINE and current and current.by == PERSON:
+                other = "Save it with the tag original, or delete" if tag == FINAL else "Delete"
                 raise LabelProtected(
-                    f"{image_id} has a final label by a person: a machine's mask does not replace it. Save it with the "
-                    "tag original, or delete the final label first."
+                    f"{image_id} has a label {tag} by a person: a machine's mask does not replace it. {other} that "
+                    "label first."
                 )
             self._discard(image_id, self.shown.unusable(image_id, tag), why=f"no label {tag}")
             return self._added(image_id, tag, labels, data, suffix, **about)

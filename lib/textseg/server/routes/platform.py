@@ -28,6 +28,7 @@ body {{ max-width: 42em; margin: 3em auto; padding: 0 1em; font: 1.1em/1.5 sans-
 <em>prompt</em> under <em>Options</em>, and click <em>Run</em>.</p>
 <h2>Here</h2>
 <ul>
+<li><a href="textseg/">textseg/</a>: what is left to do: labels, training, the pictures worth most to label</li>
 <li><a href="info/">info/</a>: the models served and their options</li>
 <li><a href="ohif/">ohif/</a>: the OHIF viewer, for studies in a DICOMweb archive</li>
 <li><a href="openapi.json">openapi.json</a>: every address of this server</li>
