@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from stand_in import SIZE, Drawn, flat, spot, stand_in
 
+from stand_in import SIZE, Drawn, flat, spot, stand_in
 from textseg.choosing.disagreement import COUNT, FLIP, TEXT, WEIGHTS, WORDS, ZONE, apart, changed, disagreement, look_of
 from textseg.engine.texts import Said
 from textseg.imaging.read import read_picture
