@@ -2,7 +2,7 @@
 
 import pytest
 
-from textseg.learning.gate import ENOUGH, Judgement, Measured, Standing, judge
+from textseg.learning.gate import ENOUGH, Judgement, Measured, Standing, goes_too_far, judge
 
 REFERENCE = Measured(
     dice=(0.9, 0.85, 0.8, 0.9, 0.95, 0.9, 0.85, 0.9, 0.95, 0.9),
@@ -68,6 +68,23 @@ def test_with_few_held_out_pictures_the_reference_set_must_not_fall_at_all(count
     assert not fallen.passed and f"weak evidence ({count} held-out pictures)" in fallen.sentence("v0001")
     risen = judged(held(count, gain=0.2), changed(dice=(*REFERENCE.dice[:-1], 0.91)))
     assert risen.passed and f"weak evidence ({count} held-out pictures)" in risen.sentence("v0001")
+
+
+@pytest.mark.parametrize(
+    ("count", "fall", "share", "too_far"),
+    [
+        (3, -0.01, 1, True),
+        (3, 0.002, 1, True),
+        (3, 0.02, 1, False),
+        (3, -0.01, 0.5, False),
+        (3, 0.002, 0.5, True),
+        (3, 0.02, 0.5, False),
+        (ENOUGH, 0.002, 1, False),
+    ],
+)
+def test_with_few_held_out_pictures_a_candidate_goes_only_a_part_of_its_way(count, fall, share, too_far):
+    known = changed(dice=tuple(dice - fall for dice in REFERENCE.dice))
+    assert goes_too_far(Standing(plain(count), REFERENCE), known, share) is too_far
 
 
 def test_a_fall_is_told_with_digits_that_show_it():

@@ -1,21 +1,25 @@
 """Retraining from labels of people: what is good is learnt, nothing worse is ever published, the verdict says why."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from corrected import Learning, labelled
+import torch
+from corrected import SPEC, Learning, labelled
 from torch import nn
 
 from textseg.data.augment import Sample
 from textseg.data.seen import SUFFIX, Seen
+from textseg.engine.predictor import Predictor
 from textseg.engine.trainer import Trained
+from textseg.engine.weights import load_stored
 from textseg.errors import DataError, OptionError, TrainingDiverged, TrainingRuns
 from textseg.learning import retrain as retraining
-from textseg.learning.corrections import Labelled
+from textseg.learning.corrections import Labelled, gather
+from textseg.learning.gate import Judgement, measure
 from textseg.learning.retrain import NEVER, alone
 
 
@@ -57,13 +61,23 @@ def shifted(mask: np.ndarray) -> np.ndarray:
     return np.roll(mask, 80, axis=0)
 
 
-@pytest.mark.parametrize("spoil", [inverted, np.zeros_like, shifted])
+@pytest.mark.parametrize("spoil", [inverted, shifted])
 def test_bad_masks_are_never_published(learning, spoil):
     outcome = learning.retrained(some(learning, 6, spoil=spoil), epochs=3, rate=1.0)
     assert not outcome.published and outcome.verdict.startswith("kept v0000: ")
     assert learning.versions.served().version == "v0000"
     figures = outcome.report["gate"]
     assert figures["candidate"]["reference"]["dice_image"] < figures["served"]["reference"]["dice_image"]
+
+
+def test_masks_that_were_submitted_empty_make_nothing_worse(learning):
+    learning.retrained(some(learning, 6, spoil=np.zeros_like), epochs=3, rate=1.0)
+    exact = [
+        correction.record for correction in gather([labelled(learning.studies, n) for n in range(20, 32)], "").usable
+    ]
+    scores = [measure(Predictor.load(SPEC, path), exact) for path in (None, learning.versions.served().weights)]
+    before, after = (np.mean(score.dice) for score in scores)
+    assert after >= before - 0.003 and scores[1].sensitivity >= scores[0].sensitivity - 0.02
 
 
 def test_an_absurd_learning_rate_is_never_published(learning):
@@ -91,6 +105,40 @@ def test_what_is_no_worse_is_published_with_all_that_belongs_to_it(learning, unt
     seen = Seen.read(served.weights.with_suffix(SUFFIX))
     assert sum(each.pixels in seen for each in given) == outcome.report["samples"]["corrections"]
     assert learning.retrained(given).report["started_from"] == "v0001"
+
+
+def moved(by: float) -> Callable[..., Trained]:
+    """A training that does nothing but move all weights."""
+
+    def train(spec: object, network: nn.Module, *_: object, **__: object) -> Trained:
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight += by
+        return Trained(network, 1, None, 0.0)
+
+    return train
+
+
+@pytest.mark.parametrize(("too_far", "share"), [((False,), 1.0), ((True, False), 0.5), ((True, True, True), 0.25)])
+def test_a_candidate_goes_a_part_of_its_way_where_the_whole_is_too_far(learning, monkeypatch, too_far, share):
+    answers = iter(too_far)
+    monkeypatch.setattr(retraining, "train", moved(1e-2))
+    monkeypatch.setattr(retraining, "goes_too_far", lambda served, known, share: next(answers))
+    monkeypatch.setattr(retraining, "judge", lambda *_: Judgement(True, ("better",), {}))
+    monkeypatch.setattr(Judgement, "dice", lambda judgement: {})
+    outcome = learning.retrained(some(learning, 2))
+    assert outcome.published == "v0001" and outcome.report["share"] == share
+    (before, _), (after, manifest) = (load_stored(SPEC, path) for path in (None, learning.versions.served().weights))
+    changes = [(b - a).mean().item() for a, b in zip(before.parameters(), after.parameters(), strict=True)]
+    assert np.mean(changes) == pytest.approx(share * 1e-2, rel=0.05)
+    assert manifest["retrained"]["share"] == share
+
+
+def test_what_loses_much_on_the_reference_set_is_judged_as_it_is(learning, monkeypatch):
+    monkeypatch.setattr(retraining, "train", moved(0.3))
+    outcome = learning.retrained(some(learning, 2))
+    assert not outcome.published and outcome.report["share"] == 1
+    assert "worse on the reference set" in outcome.verdict and learning.versions.served().version == "v0000"
 
 
 def test_publishing_can_be_switched_off(learning, untrained):

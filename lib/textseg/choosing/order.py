@@ -12,6 +12,7 @@ from textseg.choosing.scores import Scored, Scores
 SPREAD = 200  # pictures that are chosen to be unlike each other as well; nobody labels more before the next order
 COVERED = 500  # earlier pictures that they are unlike
 LEAST = 1e-3  # worth of a picture on which all masks agree
+TOLD = 0.005  # below that a score is told as 0.00, and what little changed says nothing
 WHY = {
     COUNT: "the mask changes when one area more or less is asked for",
     ZONE: "the mask changes when a neighbouring zone is named too",
@@ -46,8 +47,8 @@ def reason(scored: Scored, weights: str) -> str:
     lead = f"{ASKS} " if scored.asks else ""
     if scored.score is None:
         return f"{lead}{UNSCORED}"
-    parts = {name: part for name, part in scored.parts.items() if part > LEAST and name in WHY}
-    why = WHY[max(parts, key=parts.__getitem__)] if parts else NOTHING_LEARNT
+    parts = {name: part for name, part in scored.parts.items() if name in WHY}
+    why = WHY[max(parts, key=parts.__getitem__)] if parts and scored.score >= TOLD else NOTHING_LEARNT
     return f"{lead}Score {scored.score:.2f}: {why}.{EARLIER if scored.key.weights != weights else ''}"
 
 

@@ -1,4 +1,4 @@
-"""One retraining in five hops: corrections -> hold-out -> candidate -> gate -> published or kept.
+"""One retraining in five hops: corrections -> hold-out -> training -> candidate and gate -> published or kept.
 
 It starts from the version that serves and never publishes by itself: the gate does. Runs without MONAI Label.
 """
@@ -22,14 +22,15 @@ from textseg.engine.predictor import Predictor
 from textseg.engine.recipe import Recipe, recipe_of
 from textseg.engine.reports import EpochDone
 from textseg.engine.trainer import Trained, denormals_as_zero, train
-from textseg.engine.weights import load_stored, save_weights, spoken_sides
+from textseg.engine.weights import load_stored, spoken_sides
 from textseg.errors import OptionError, TrainingDiverged, TrainingRuns
 from textseg.learning.corrections import Corrections
-from textseg.learning.gate import Judgement, Standing, judge, measure
+from textseg.learning.gate import Judgement, Standing, goes_too_far, judge, measure
 from textseg.learning.holdout import HoldOut, Split
 from textseg.learning.reference import reference_records
 from textseg.learning.tuning import SLOWER, Words, fine_tuning, samples_of
 from textseg.learning.versions import Served, Versions
+from textseg.learning.way import SHARES, Candidate, Way, state_of
 from textseg.registry import ModelSpec
 
 GATE, NEVER = ("gate", "never")  # what becomes of a candidate that passes
@@ -87,9 +88,10 @@ def retrain_alone(task: Retraining, corrections: Corrections) -> Outcome:
         split = task.holdout.split(corrections.usable, seen)
         _check(split, corrections)
         logger.info("%s; %d held out", corrections.told(), len(split.held))
-        candidate, samples = _candidate(task, served, split, seen)
-        judgement = _judged(task, served, candidate, split, reference)
+        way, samples = _learnt(task, served, split, seen)
+        candidate, judgement = _judged(task, served, way, split, reference)
     told = {"corrections": corrections.told(), "left_out": corrections.left_out, "samples": samples}
+    told["share"] = candidate.manifest["retrained"]["share"]
     outcome = _settled(task, served, candidate, judgement, told)
     _emptied(task.runs)
     return outcome
@@ -120,29 +122,18 @@ def _check(split: Split, corrections: Corrections) -> None:
     raise OptionError(f"There is nothing to learn from yet: submit labels first.{held}{left}")
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A trained network, its stored weights, what its training was, and the pictures that it has seen."""
-
-    network: nn.Module
-    path: Path
-    manifest: dict[str, Any]
-    seen: Seen
-
-
-def _candidate(task: Retraining, served: Served, split: Split, seen: Seen) -> tuple[Candidate, dict[str, int]]:
-    """Trained from the version that serves, in a folder without leftovers of an earlier run."""
+def _learnt(task: Retraining, served: Served, split: Split, seen: Seen) -> tuple[Way, dict[str, int]]:
+    """Trained from the version that serves, in a folder without leftovers of an earlier run; and how many pictures."""
     folder = _emptied(task.runs)
     network, before = load_stored(task.spec, served.weights, task.pretrained)
-    words = Words.of(before, network)
+    start, words = state_of(network), Words.of(before, network)
     recipe = fine_tuning(task.recipe or recipe_of(task.spec), task.epochs, task.rate, words)
     samples, counts = samples_of(task.spec, split, words, task.seed, task.replay)
     trained = _trained(task, network, recipe, samples, folder, words.verbatim)
     manifest = _manifest(before, served, recipe, trained, {"seed": task.seed, **counts})
     path = folder / f"{task.spec.name}.safetensors"
-    save_weights(trained.network, path, manifest)
     seen = seen.joined(correction.pixels for correction in split.training)
-    return Candidate(trained.network, path, manifest, seen), counts
+    return Way(trained.network, start, state_of(trained.network), path, manifest, seen), counts
 
 
 def _trained(
@@ -183,9 +174,6 @@ def _manifest(
 ) -> dict[str, Any]:
     """What is told of the candidate's weights: as those that it started from, but for its own training."""
     kept = {key: value for key, value in before.items() if key not in ("metrics", "sha256", "schema", "epoch")}
-    encoder = trained.network.text_encoder
-    if encoder is not None:  # it was trained too
-        kept["text_encoder"] = {**before["text_encoder"], "sha256": encoder.identity()}
     return {
         **kept,
         "started_from": served.version,
@@ -195,15 +183,23 @@ def _manifest(
 
 
 def _judged(
-    task: Retraining, served: Served, candidate: Candidate, split: Split, reference: Sequence[Record]
-) -> Judgement:
-    """The stored candidate beside the version that serves, on the same pictures."""
+    task: Retraining, served: Served, way: Way, split: Split, reference: Sequence[Record]
+) -> tuple[Candidate, Judgement]:
+    """The candidate that has gone as far as it may, beside the version that serves."""
     held = [correction.record for correction in split.held]
-    standings = []
-    for weights in (served.weights, candidate.path):
-        predictor = Predictor.load(task.spec, weights, task.device, task.pretrained)
-        standings.append(Standing(measure(predictor, held), measure(predictor, reference)))
-    return judge(*standings)
+    before = _predictor(task, served.weights)
+    standing = Standing(measure(before, held), measure(before, reference))
+    for share in SHARES:
+        candidate = way.stop_at(share)
+        after = _predictor(task, candidate.path)
+        known = measure(after, reference)
+        if not goes_too_far(standing, known, share):
+            break
+    return candidate, judge(standing, Standing(measure(after, held), known))
+
+
+def _predictor(task: Retraining, weights: Path | None) -> Predictor:
+    return Predictor.load(task.spec, weights, task.device, task.pretrained)
 
 
 def _settled(
