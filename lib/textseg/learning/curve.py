@@ -45,8 +45,8 @@ class Curve:
 
     spec: ModelSpec
     source: Source
-    base: int = 80
-    base_epochs: int = 15
+    base: int = 24
+    base_epochs: int = 25
     phantoms: int = 60
     weights: Path | None = None
     rounds: int = 2
