@@ -387,7 +387,7 @@ def test_a_machines_mask_is_taken_under_the_tag_original(store: Store) -> None:
 
 def test_a_machine_does_not_replace_what_a_person_keeps_as_original(store: Store) -> None:
     save(store, "p", nrrd(b"\1"), "original")
-    with pytest.raises(LabelProtected, match=r"label original by a person.*Delete that label first"):
+    with pytest.raises(LabelProtected, match=r"original label of .* is by a person.*Delete that label first"):
         save(store, "p", nrrd(b"\2"), "original", by=MACHINE)
     assert len(store.label_versions("p", "original")) == 1
 

@@ -121,8 +121,8 @@ class Store:
             if about.get("by") == MACHINE and current and current.by == PERSON:
                 other = "Save it with the tag original, or delete" if tag == FINAL else "Delete"
                 raise LabelProtected(
-                    f"{image_id} has a label {tag} by a person: a machine's mask does not replace it. {other} that "
-                    "label first."
+                    f"The {tag} label of {image_id} is by a person: a machine's mask does not replace it. {other} "
+                    "that label first."
                 )
             self._discard(image_id, self.shown.unusable(image_id, tag), why=f"no label {tag}")
             return self._added(image_id, tag, labels, data, suffix, **about)
