@@ -298,7 +298,10 @@ def test_a_machines_mask_does_not_replace_a_persons_final_label(door: Server, tm
     before = requests.get(f"{door.url}/datastore/label/info", params={"label": FLAT, "tag": "final"}).json()
     answer = door.post(FLAT, json.dumps({"save_label": True, "label_tag": "final", "prompt": PROMPT}))
     assert answer.status_code == 409
-    assert "The final label of door_flat is by a person" in answer.json()["detail"] and "tag original" in answer.json()["detail"]
+    assert (
+        "The final label of door_flat is by a person" in answer.json()["detail"]
+        and "tag original" in answer.json()["detail"]
+    )
     assert requests.get(f"{door.url}/datastore/label/info", params={"label": FLAT, "tag": "final"}).json() == before
     assert_kept(door, tmp_path, FLAT, block(2))
     assert door.post(FLAT, json.dumps({"save_label": True, "label_tag": "original"})).status_code == 200
