@@ -165,11 +165,11 @@ def _words_faults(served: Standing, candidate: Standing) -> list[str]:
 def goes_too_far(served: Standing, reference: Measured, share: float) -> bool:
     """Whether a candidate is to go a smaller share of its way; reference: what it scores there now.
 
-    With few held-out pictures nobody goes the whole way, nor any part that loses on the reference set. But a loss of
-    more than a hundredth is no matter of degree, its labels are bad: then it is judged as it is.
+    Nobody goes the whole way, nor any part that loses too much on the reference set. But what loses more than a
+    hundredth at the end of its way is judged there: that is no matter of degree, its labels are bad.
     """
     fall = _fall(served, reference)
-    return _is_weak(served) and fall <= REFERENCE_FALL and (share == 1 or fall > 0)
+    return fall <= REFERENCE_FALL if share == 1 else fall > _allowed_fall(served)
 
 
 def _fall(served: Standing, reference: Measured) -> float:

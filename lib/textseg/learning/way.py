@@ -1,4 +1,4 @@
-"""How far a candidate goes from the weights that serve towards the trained ones: the whole way, or only a part of it.
+"""How far a candidate goes from the weights that serve towards the trained ones: half of the way, or less.
 
 Weights between the two keep most of what was learnt and lose less of what was known (Wortsman et al., "Robust
 fine-tuning of zero-shot models", CVPR 2022).
