@@ -40,9 +40,9 @@ def test_scored_ones_first_then_unlike_ones_then_those_that_ask_for_a_prompt(sco
     assert found[2].reason == UNSCORED and found[3].reason.startswith(ASKS) and found[4].reason == UNKNOWN
 
 
-def test_the_reason_names_what_the_masks_differ_by_most(scores: Scores) -> None:
-    put(scores, "a", 0.25, **{FLIP: 0.1, TEXT: 0.9})
-    put(scores, "b", 0.24, weights="of before", **{FLIP: 0.4})
+def test_the_reason_names_what_counts_most_in_the_score(scores: Scores) -> None:
+    put(scores, "a", 0.25, **{FLIP: 0.05, TEXT: 0.9})
+    put(scores, "b", 0.24, weights="of before", **{FLIP: 0.4, TEXT: 0.9})
     first, second = ordered(["a", "b"], scores, SERVED)
     assert WHY[TEXT] in first.reason and "0.25" in first.reason and EARLIER not in first.reason
     assert WHY[FLIP] in second.reason and second.reason.endswith(EARLIER)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from stand_in import SIZE, Drawn, stand_in
 from textseg.choosing.order import ASKS, UNSCORED
-from textseg.choosing.ranking import OFF, UNKNOWN
+from textseg.choosing.ranking import ARCHIVE, OFF, UNKNOWN
 from textseg.data.store.clients import Client
 from textseg.data.store.durable import iso_time
 from textseg.data.store.history import TYPED, PromptEntry
@@ -266,6 +266,6 @@ def test_the_ranking_of_an_archive_without_a_folder_is_chance() -> None:
     archive = SimpleNamespace(get_unlabeled_images=lambda: ["1.2.3", "1.2.4"])
     choosing = NextPictures(archive, {})
     choosing.begin(Current(), InferQueue())
-    assert {each.reason for each in choosing.ranking} == {OFF}
+    assert {each.reason for each in choosing.ranking} == {ARCHIVE}
     given = choosing.with_words(choosing.strategies["random"]({}, archive))
     assert given["id"] in ("1.2.3", "1.2.4") and given["message"] == ""

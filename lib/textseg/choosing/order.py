@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from textseg.choosing.diversity import spread
-from textseg.choosing.parts import COUNT, FLIP, TEXT, WORDS, ZONE
+from textseg.choosing.parts import COUNT, FLIP, TEXT, WEIGHTS, WORDS, ZONE
 from textseg.choosing.ranking import Ranked
 from textseg.choosing.scores import Scored, Scores
 
@@ -36,9 +36,10 @@ def ordered(pictures: Sequence[str], scores: Scores, weights: str, covered: Iter
     earlier = [found for picture in covered if (found := scores.newest(picture)) is not None][-COVERED:]
     told: list[Ranked] = []
     for belongs in (_is_scored, _is_unscored, _asks):
-        part = [(picture, found) for picture, found in known if belongs(found)]
-        told += _one_after_the_other(part, earlier, weights)
-        earlier += [found for _, found in part[:SPREAD]]
+        part = {picture: found for picture, found in known if belongs(found)}
+        chosen = _one_after_the_other(list(part.items()), earlier, weights)
+        told += chosen
+        earlier += [part[ranked.picture] for ranked in chosen[:SPREAD]]
     return told
 
 
@@ -47,7 +48,7 @@ def reason(scored: Scored, weights: str) -> str:
     lead = f"{ASKS} " if scored.asks else ""
     if scored.score is None:
         return f"{lead}{UNSCORED}"
-    parts = {name: part for name, part in scored.parts.items() if name in WHY}
+    parts = {name: WEIGHTS[name] * part for name, part in scored.parts.items() if name in WHY}
     why = WHY[max(parts, key=parts.__getitem__)] if parts and scored.score >= TOLD else NOTHING_LEARNT
     return f"{lead}Score {scored.score:.2f}: {why}.{EARLIER if scored.key.weights != weights else ''}"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 OFF = "By chance: scoring is off (--conf scoring off)."
+ARCHIVE = "By chance: pictures of a DICOMweb archive are not scored."
 UNKNOWN = "Nothing is known of this picture yet: by chance."
 
 

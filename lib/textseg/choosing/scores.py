@@ -97,7 +97,8 @@ class Scores:
     def put(self, picture: str, scored: Scored) -> None:
         """Keep it. Where the disk does not take it, it is kept in memory."""
         with self._lock:
-            others = [each for each in self._kept.get(picture, ()) if each.key.weights != scored.key.weights]
+            before = () if self._is_forgotten(picture) else self._kept.get(picture, ())
+            others = [each for each in before if each.key.weights != scored.key.weights]
             kept = self._kept[picture] = (scored, *others)[:KEPT]
             if self._folder is not None and self._unfinished is not None:
                 data = to_json({"scores": [each.to_json() for each in kept]})
@@ -119,6 +120,10 @@ class Scores:
     def __len__(self) -> int:
         """Of how many pictures something is known."""
         return len(self._kept)
+
+    def _is_forgotten(self, picture: str) -> bool:
+        """Whether what was kept has been erased by `textseg forget`, which knows nothing of this process."""
+        return self._folder is not None and not self._path(picture).is_file()
 
     def _path(self, picture: str) -> Path:
         return self._folder / f"{picture}{SUFFIX}"

@@ -45,8 +45,13 @@ def read_table(path: Path, names: Mapping[str, str], key: str) -> Table:
     try:
         text = _text(path.read_bytes())
         rows = [(number, row) for number, row in _rows(text, _delimiter(text, names, key)) if any(row)]
-    except (csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not a CSV table in UTF-8 ({error}). Save it as CSV UTF-8.") from error
+    except csv.Error as error:
+        raise DataError(
+            f"{path.name} cannot be read at {error}. A cell with quotes in it begins and ends with one, and has each "
+            'of its own twice: "a ""ground glass"" opacity".'
+        ) from error
     columns = _named(rows[0][1], names) if rows else ()
     twice = [name for name in set(names.values()) if columns.count(name) > 1]
     if twice:
@@ -76,11 +81,14 @@ def _first(text: str, delimiter: str) -> Sequence[str]:
 
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of every row."""
+    """Line number and cells of every row. Raises csv.Error with the line."""
     told = TOLD_DELIMITER.match(text)
     rows = csv.reader(io.StringIO(text[told.end() :] if told else text, newline=""), delimiter=delimiter, strict=True)
-    for row in rows:
-        yield rows.line_num, [cell.strip() for cell in row]
+    try:
+        for row in rows:
+            yield rows.line_num, [cell.strip() for cell in row]
+    except csv.Error as error:
+        raise csv.Error(f"line {rows.line_num} ({error})") from error
 
 
 def _named(header: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:

@@ -68,7 +68,8 @@ class Batch:
         there = sha256_of(self.mask(picture)) if self.mask(picture).is_file() else ""
         last = self._journal.last(picture)
         ours = self._journal.is_ours(picture, there)
-        if last and last.key == key and there and (there == last.sha256 or not ours):
+        whole = there and last and there == last.sha256 and self.overlay(picture).is_file()
+        if last and last.key == key and (whole or (there and not ours)):
             return last, False
         if there and not ours:
             raise DataError(f"{CHANGED.format(picture)}: it is left as it is. Move it away to have it made anew.")

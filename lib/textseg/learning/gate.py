@@ -20,6 +20,7 @@ from textseg.text.finding import Finding
 
 ENOUGH = 8  # held-out pictures from which their mean says something by itself
 REFERENCE_FALL, DECILE_FALL, SENSITIVITY_KEPT, LOWER_BOUND = 0.01, 0.05, 0.8, -0.02
+BAD_LABELS = 0.03  # fall of the reference set at the end of a candidate's way that says so
 RESAMPLES, CONFIDENCE = 5000, 0.95
 NO_WORDS = "no infection"
 
@@ -165,11 +166,11 @@ def _words_faults(served: Standing, candidate: Standing) -> list[str]:
 def goes_too_far(served: Standing, reference: Measured, share: float) -> bool:
     """Whether a candidate is to go a smaller share of its way; reference: what it scores there now.
 
-    Nobody goes the whole way, nor any part that loses too much on the reference set. But what loses more than a
-    hundredth at the end of its way is judged there: that is no matter of degree, its labels are bad.
+    Nobody goes the whole way, nor any part that loses too much on the reference set. But what loses much more at the
+    end of its way is judged there: that is no matter of degree, its labels are bad.
     """
     fall = _fall(served, reference)
-    return fall <= REFERENCE_FALL if share == 1 else fall > _allowed_fall(served)
+    return fall <= BAD_LABELS if share == 1 else fall > _allowed_fall(served)
 
 
 def _fall(served: Standing, reference: Measured) -> float:

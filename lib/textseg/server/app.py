@@ -148,7 +148,7 @@ class TextSegApp(MONAILabelApp):
             task = self._task(request.get("model"))
             tag = check_tag(request.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
             job = self._job(request, datastore, client)
-            if again := shown_again(datastore, job, task.folder):
+            if again := shown_again(datastore, job, task.folder, task.current.last.spoken):
                 return again
             outcome = task.run(job)
             try:

@@ -67,8 +67,12 @@ class Listing(Datastore):
         try:
             return self.delivery.make(self.picture_path(image_id))
         except PictureError:
-            self._unusable[str(image_id)] = self.pictures.changed(str(image_id))
+            self.set_aside(str(image_id))
             raise
+
+    def set_aside(self, image_id: str) -> None:
+        """A picture that cannot be opened is not offered by Next Sample until something has changed in the folder."""
+        self._unusable[image_id] = self.pictures.changed(image_id)
 
     def get_image(self, image_id: str, params: Any = None) -> bytes:
         """The deliverable file's bytes."""

@@ -7,9 +7,11 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from textseg.choosing.leases import Leases
-from textseg.choosing.ranking import OFF, UNKNOWN, Ranking
+from textseg.choosing.ranking import ARCHIVE, OFF, UNKNOWN, Ranking
 from textseg.choosing.scores import Scores
 from textseg.data.store.history import NONE
+from textseg.data.store.shown import FINAL
+from textseg.errors import PictureError
 from textseg.learning.current import CurrentPredictor
 from textseg.server.conf import is_on
 from textseg.server.infer_queue import InferQueue
@@ -24,10 +26,12 @@ class NextPictures:
 
     def __init__(self, datastore: Datastore, conf: Mapping[str, str]) -> None:
         self._studies = datastore if isinstance(datastore, Studies) else None
-        self._is_scored = self._studies is not None and is_on({"scoring": "on", **conf}, "scoring")
+        wanted = is_on({"scoring": "on", **conf}, "scoring")
+        self._is_scored = self._studies is not None and wanted
         self._scoring: Scoring | None = None
         self._current: CurrentPredictor | None = None
-        self.ranking = Ranking(datastore.get_unlabeled_images, UNKNOWN if self._is_scored else OFF)
+        unknown = (UNKNOWN if self._is_scored else ARCHIVE) if wanted else OFF
+        self.ranking = Ranking(datastore.get_unlabeled_images, unknown)
         self.leases = self._kept_leases()
         self.strategies: dict[str, Strategy] = {
             INFORMATIVE: Informative(self.ranking, self.leases),
@@ -48,14 +52,20 @@ class NextPictures:
     def with_words(self, sample: dict[str, Any]) -> dict[str, Any]:
         """What a strategy gave, with `prompt`, `prompt_source`, `asks_for_prompt`, and `message`, for whoever gets it.
 
-        The prompt is the one that counts where nobody gives another. Raises TextSegError.
+        The prompt is the one that counts where nobody gives another. Raises TextSegError; a picture that cannot be
+        read is not offered again until it changes.
         """
         if not sample:
             return sample
         told = [sample.pop("told", "")]
         if self._studies is not None:
             path = self._studies.picture_path(sample["id"])
-            known = self._studies.keeping.known(sample["id"], path)
+            try:
+                known = self._studies.keeping.known(sample["id"], path)
+            except PictureError:
+                self._studies.set_aside(sample["id"])
+                self.leases.free(sample["id"])
+                raise
             asked = words_of(known, path, self._current.last.spoken if self._current else None)
             sample |= {"prompt": asked.prompt, "prompt_source": asked.source, "asks_for_prompt": asked.source == NONE}
             told += [*asked.warnings, ASKS if asked.source == NONE else ""]
@@ -67,8 +77,9 @@ class NextPictures:
             self._scoring.asked(image_id)
 
     def submitted(self, image_id: str) -> None:
-        """A picture was labelled."""
-        self.leases.free(image_id)
+        """A label of a picture was submitted: where it is a final one, the picture is nobody's any more."""
+        if self._studies is None or self._studies.get_label_by_image_id(image_id, FINAL):
+            self.leases.free(image_id)
 
     def close(self) -> None:
         """End what runs beside the requests."""

@@ -12,25 +12,26 @@ from textseg.engine.predictor import Stopwatch
 from textseg.imaging.labels import read_label
 from textseg.imaging.read import read_picture
 from textseg.imaging.write import write_new_mask
-from textseg.server.infer import Job
+from textseg.server.infer import Job, which_text
 from textseg.server.options import read_options
 from textseg.server.studies import Studies
 
 SHOWN = "This is the mask that was made beforehand. Click Run for a new one."
 
 
-def shown_again(datastore: Datastore, job: Job, folder: Path) -> dict[str, Any] | None:
+def shown_again(datastore: Datastore, job: Job, folder: Path, spoken: str | None = None) -> dict[str, Any] | None:
     """The `original` label as the answer of a run: its reply, and a new file in `folder`, which the caller removes.
 
     None where the request is not the one that the viewer sends by itself, where no such label was made by a model with
-    names for its segments, and where somebody has chosen another prompt for the picture since. Raises TextSegError.
+    names for its segments, and where other words count for the picture since: a person chose them, or prompts.csv has
+    them now. spoken: as in `read_prompt`. Raises TextSegError.
     """
     if not job.carried_over or not isinstance(datastore, Studies) or job.options.get("save_label"):
         return None
     image_id, store = str(job.options["image"]), datastore.keeping.store
     version = store.current_label(image_id, ORIGINAL)
     reply = _reply(version) if version is not None and version.by == MACHINE else None
-    if version is None or reply is None or _asked_since(version, job):
+    if version is None or reply is None or _is_asked_otherwise(version, job, spoken):
         return None
     watch, options = Stopwatch(), read_options(job.options, 0.5)
     with watch.measure("total"):
@@ -52,7 +53,8 @@ def _reply(version: LabelVersion) -> dict[str, Any] | None:
     return dict(params) if named else None
 
 
-def _asked_since(version: LabelVersion, job: Job) -> bool:
-    """Whether a person has chosen another prompt than the mask was made with, after it was made."""
-    chosen = job.remembered
-    return chosen is not None and chosen.time > version.time and chosen.prompt != version.prompt
+def _is_asked_otherwise(version: LabelVersion, job: Job, spoken: str | None) -> bool:
+    """Whether a run now would be asked in other words, or in words of other sides, than the mask was made with."""
+    asked = which_text(read_options({}, 0.5), job, spoken)
+    said = [(segment.prompt, segment.laterality) for segment in version.segments]
+    return said != [(asked.prompt, asked.laterality)]

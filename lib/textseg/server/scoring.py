@@ -21,7 +21,7 @@ from textseg.choosing.ranking import Ranking
 from textseg.choosing.scores import Key, Scored, Scores
 from textseg.engine.predictor import Predictor
 from textseg.engine.texts import Said
-from textseg.errors import TextSegError
+from textseg.errors import PictureError, TextSegError
 from textseg.imaging.picture import Picture
 from textseg.imaging.read import AUTO, read_picture
 from textseg.learning.current import CurrentPredictor
@@ -62,8 +62,10 @@ class Scoring:
         self._scores, self._ranking = scores, ranking
         self._stop, self._told = threading.Event(), threading.Event()
         self._changed: set[str] = set()
-        self._refused: dict[str, str] = {}  # what could not be scored -> the state of its file then
-        self._put = 0.0
+        self._noticed: dict[str, bytes | None] = {}  # the unlabelled pictures -> the states of their files
+        self._refreshed = -1
+        self._refused: dict[str, tuple[str, PictureError]] = {}  # what could not be read: the state of its file then
+        self._put = self._looked = 0.0  # when that was done last
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
 
     def start(self) -> None:
@@ -93,8 +95,8 @@ class Scoring:
         while not self._stop.is_set():
             state = self._state()
             try:
-                if state != before or self._changed:
-                    self._round(anew=state != before)
+                if self._notice() or state != before or self._changed:
+                    self._round(state, anew=state != before)
                     before = state
             except Stopped:
                 continue
@@ -104,24 +106,56 @@ class Scoring:
             self._told.wait(LOOK_AGAIN_SECONDS)
             self._told.clear()
 
-    def _round(self, anew: bool) -> None:
+    def _round(self, state: object, anew: bool) -> None:
         """Everything that is not scored yet; anew: False where only single pictures have changed."""
-        predictor, changed = self._current.get(), set(self._changed)
-        self._changed -= changed
+        predictor, changed = self._current.get(), self._taken()
+        self._scores.keep_only(self._studies.list_images())
+        self._put_in_order(predictor)
         if anew:
-            self._scores.keep_only(self._studies.list_images())
-            self._put_in_order(predictor)
             self._take_looks(predictor)
             self._put_in_order(predictor)
         waiting = [ranked.picture for ranked in self._ranking if anew or ranked.picture in changed]
         for picture in self._each(waiting, predictor):
             self._score(picture, predictor)
-            if time.monotonic() - self._put > ORDER_SECONDS:
-                self._put_in_order(predictor)
+            if time.monotonic() - self._looked > LOOK_AGAIN_SECONDS:
+                self._look_up(state, predictor)
         self._put_in_order(predictor)
         if anew:
             scored = sum(ranked.score is not None for ranked in self._ranking)
             logger.info("%d of %d pictures are scored by %s", scored, len(waiting), predictor.version)
+
+    def _look_up(self, state: object, predictor: Predictor) -> None:
+        """In a long round: what has changed comes first. Raises Stopped where prompts.csv or the version has."""
+        if self._state() != state:
+            raise Stopped
+        self._notice()
+        for picture in self._each(sorted(self._taken()), predictor):
+            self._score(picture, predictor)
+        self._looked = time.monotonic()
+        if self._looked - self._put > ORDER_SECONDS:
+            self._put_in_order(predictor)
+
+    def _notice(self) -> bool:
+        """Whether other pictures are unlabelled than before; those that came or were replaced are to be scored."""
+        refreshed, before = self._studies.refreshed, self._noticed
+        keep = before if refreshed == self._refreshed else {}
+        now = {name: keep[name] if name in keep else self._file_state(name) for name in self._unlabelled()}
+        self._changed |= {name for name, state in now.items() if before.get(name) != state}
+        self._noticed, self._refreshed = now, refreshed
+        return now.keys() != before.keys()
+
+    def _unlabelled(self) -> list[str]:
+        return self._studies.get_unlabeled_images()
+
+    def _file_state(self, picture: str) -> bytes | None:
+        with suppress(TextSegError, OSError):
+            return state_of(self._studies.picture_path(picture))
+        return None
+
+    def _taken(self) -> set[str]:
+        changed = set(self._changed)
+        self._changed -= changed
+        return changed
 
     def _take_looks(self, predictor: Predictor) -> None:
         """Of the first pictures of which nothing is known yet."""
@@ -129,18 +163,18 @@ class Scoring:
         for picture in self._each(list(islice(unknown, FIRST)), predictor):
             with self._passed_over(picture):
                 known = self._known(picture, predictor)
-                opened = self._opened(picture, known)
-                if opened is not None:
-                    self._scores.put(picture, Scored(known.key, look_of(predictor, opened)))
+                look = look_of(predictor, self._opened(picture, known))
+                self._scores.put(picture, Scored(known.key, look))
 
     def _score(self, picture: str, predictor: Predictor) -> None:
         with self._passed_over(picture):
             known = self._known(picture, predictor)
             found = self._scores.find(picture, known.key)
-            opened = self._opened(picture, known) if found is None or found.score is None else None
-            if opened is not None:
-                told = disagreement(predictor, opened, Said.of(known.asked.reading), self._pause)
-                self._scores.put(picture, Scored(known.key, told.look, told.score, told.parts))
+            if found is not None and found.score is not None:
+                return
+            opened = self._opened(picture, known)
+            told = disagreement(predictor, opened, Said.of(known.asked.reading), self._pause)
+            self._scores.put(picture, Scored(known.key, told.look, told.score, told.parts))
 
     def _known(self, picture: str, predictor: Predictor) -> Known:
         path = self._studies.picture_path(picture)
@@ -150,12 +184,16 @@ class Scoring:
         key = Key(state, predictor.weights_sha256, hash_of(asked.reading))
         return Known(path, key, asked, known.row.modality if known.row else "")
 
-    def _opened(self, picture: str, known: Known) -> Picture | None:
-        """The picture; None for one that could not be scored as it lies there."""
-        if self._refused.get(picture) == known.key.picture:
-            return None
-        self._refused[picture] = known.key.picture  # until it is scored
-        return read_picture(known.path, AUTO, known.modality)
+    def _opened(self, picture: str, known: Known) -> Picture:
+        """Raises PictureError; for one that could not be read as it lies there, without reading it again."""
+        state, error = self._refused.get(picture, ("", None))
+        if error is not None and state == known.key.picture:
+            raise error
+        try:
+            return read_picture(known.path, AUTO, known.modality)
+        except PictureError as error:
+            self._refused[picture] = (known.key.picture, error)
+            raise
 
     @contextmanager
     def _passed_over(self, picture: str) -> Iterator[None]:
@@ -163,19 +201,18 @@ class Scoring:
         try:
             yield
         except Stopped:
-            self._refused.pop(picture, None)
             raise
         except (TextSegError, OSError) as error:
             logger.info("a picture is not scored: %s", type(error).__name__)
+            if isinstance(error, PictureError):
+                self._studies.set_aside(picture)
         except Exception:
             logger.exception("a picture is not scored")
-        else:
-            self._refused.pop(picture, None)
 
     def _put_in_order(self, predictor: Predictor) -> None:
         self._pause()
-        pictures, labelled = self._studies.get_unlabeled_images(), self._studies.get_labeled_images()
-        self._ranking.put(ordered(pictures, self._scores, predictor.weights_sha256, labelled))
+        labelled = self._studies.get_labeled_images()
+        self._ranking.put(ordered(self._unlabelled(), self._scores, predictor.weights_sha256, labelled))
         self._put = time.monotonic()
 
     def _each(self, pictures: Sequence[str], predictor: Predictor | None = None) -> Iterator[str]:
@@ -194,5 +231,5 @@ class Scoring:
         raise Stopped
 
     def _state(self) -> object:
-        """Another one where there are other pictures, another prompts.csv or another version."""
-        return tuple(self._studies.list_images()), self._studies.keeping.table.changed(), self._current.get()
+        """Another one where there is another prompts.csv or another version."""
+        return self._studies.keeping.table.changed(), self._current.get()

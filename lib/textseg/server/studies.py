@@ -35,6 +35,7 @@ class Studies(Listing):
         super().__init__(Path(folder), read_only)
         self._uploading = threading.Lock()
         self._states: dict[str, bytes] = {}
+        self.refreshed = 0  # how often; files may be others since
         self._refreshing = threading.RLock()
         self._watch = StudiesWatch(self.folder, self.refresh, self.labels.is_known)
         if self.keeping.writable:
@@ -64,6 +65,7 @@ class Studies(Listing):
                 self._look_at_changed(compared)  # it may have been their first label
                 self.delivery.forget_removed(self.folder)
                 self._watch.follow(self._watched())
+                self.refreshed += 1
             except (OSError, StoreError) as error:
                 logger.warning("The studies could not be listed (%s); they are listed again at the next change", error)
 

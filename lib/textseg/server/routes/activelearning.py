@@ -46,7 +46,7 @@ def _next(strategy: str, params: dict[str, Any], client_id: str) -> dict[str, An
     for _ in range(TRIES):
         try:
             sample = app.next_sample({**params, "strategy": strategy})
-        except HTTPException:  # one that cannot be opened; it is not offered again
+        except (HTTPException, PictureError):  # one that cannot be opened; it is not offered again
             continue
         break
     else:

@@ -58,10 +58,11 @@ class StatusRoutes:
     def _look_at(self, datastore: Datastore) -> None:
         if self._of is datastore:
             return
-        self._of, self._facts, self._thumbnails = datastore, None, None
+        facts = thumbnails = None
         if isinstance(datastore, Studies):
-            self._facts = StudiesFacts(datastore.folder, datastore.list_images, datastore.keeping.table)
-            self._thumbnails = Thumbnails(datastore, self._facts)
+            facts = StudiesFacts(datastore.folder, datastore.list_images, datastore.keeping.table)
+            thumbnails = Thumbnails(datastore, facts)
+        self._facts, self._thumbnails, self._of = facts, thumbnails, datastore  # last: another request looks at it
 
 
 def status_router() -> APIRouter:
