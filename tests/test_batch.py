@@ -162,13 +162,15 @@ def test_called_again_it_makes_what_changed_and_nothing_else(pictures: Path, loa
     assert (pixels_of("alpha") != before).any() and rows_of()["alpha"]["prompt"] == RIGHT
     Path("out/masks/bravo.nii.gz").unlink()
     assert run(pictures) == 0 and loaded["pictures"] == 5
+    Path("out/overlays/bravo.png").unlink()
+    assert run(pictures) == 0 and loaded["pictures"] == 6 and Path("out/overlays/bravo.png").is_file()
     shutil.copy(pictures / "bravo.png", pictures / "alpha.png")  # another picture of that name
     os.utime(pictures / "alpha.png", ns=(1, 1))
-    assert run(pictures) == 0 and loaded["pictures"] == 6
+    assert run(pictures) == 0 and loaded["pictures"] == 7
     table.write_text(
         table.read_text(encoding="utf-8-sig").replace("Image;", "Image;laterality;").replace(";inf", ";picture;inf")
     )
-    assert run(pictures) == 0 and loaded["pictures"] == 9
+    assert run(pictures) == 0 and loaded["pictures"] == 10
     assert "all right lung" in rows_of()["bravo"]["read_as"]
 
 

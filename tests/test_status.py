@@ -154,7 +154,7 @@ def test_held_out_pictures_and_faults_are_told(studies: Path) -> None:
     (studies / "prompts.csv").write_text('image,prompt\nalpha,"left')
     counts = facts.pictures("", faults)
     assert (counts.held_out, counts.with_prompt) == (0, 1)
-    assert "prompts.csv is not a CSV table" in faults[0] and "is damaged" in faults[1]
+    assert "prompts.csv cannot be read at line 2" in faults[0] and "is damaged" in faults[1]
 
 
 def test_what_changes_is_seen_the_next_time(studies: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from stand_in import SIZE, Drawn, flat, spot, stand_in
+from stand_in import SIZE, flat, spot, stand_in
 from textseg.choosing.disagreement import COUNT, FLIP, TEXT, WEIGHTS, WORDS, ZONE, apart, changed, disagreement, look_of
 from textseg.engine.texts import Said
 from textseg.imaging.read import read_picture
@@ -137,5 +137,7 @@ def test_maps_that_are_as_good_as_empty_are_not_apart() -> None:
     assert apart(full, full) == 0
 
 
-def test_the_stand_in_counts() -> None:
-    assert Drawn(side_asked).passes == 0 and sum(WEIGHTS.values()) == pytest.approx(1)
+@pytest.mark.parametrize(("words", "is_asked"), [("left lower lobe", True), ("lingula", False), ("lefft lung", False)])
+def test_words_whose_side_cannot_be_changed_are_not_asked_of_the_flipped_picture(tmp_path, words, is_asked) -> None:
+    found = disagreement(stand_in(lambda picture, text: picture), flat(tmp_path), Said(words=words))
+    assert (FLIP in found.parts) is is_asked

@@ -56,6 +56,16 @@ def test_a_picture_like_a_labelled_one_waits(scores: Scores) -> None:
     assert ordered(["twin", "one", "two"], scores, SERVED, ["done"])[-1].picture == "twin"
 
 
+def test_what_is_not_scored_is_unlike_what_comes_before_it_first(scores: Scores, monkeypatch) -> None:
+    monkeypatch.setattr("textseg.choosing.order.SPREAD", 1)
+    for name in ("first listed", "best"):
+        put(scores, name, 0.1 if name == "first listed" else 0.9)
+    for name, like in (("like the best", "best"), ("like the other", "first listed")):
+        scores.put(name, Scored(Key(name, SERVED, "f"), scores.newest(like).look))
+    order = ordered(["first listed", "best", "like the best", "like the other"], scores, SERVED)
+    assert [each.picture for each in order] == ["best", "first listed", "like the other", "like the best"]
+
+
 def test_looks_of_another_network_do_no_harm(scores: Scores) -> None:
     put(scores, "now", 0.5)
     scores.put("before", Scored(Key("before", "other", "f"), np.ones(7, np.float16), 0.4))

@@ -133,7 +133,7 @@ def test_two_files_of_one_stem_are_refused(tmp_path):
         ("picture,prompt\nalpha.png,x\n", "no column `image`"),
         ("", "no column `image`"),
         ("image,prompt\nalpha.png,a\nalpha,b\n", "lines 2 and 3: alpha is named twice"),
-        ('image,prompt\nalpha.png,"never closed\n', "not a CSV table"),
+        ('image,prompt\nalpha.png,"never closed\n', "cannot be read at line 2"),
         ("image,prompt,laterality\nalpha.png,a,viewer\n", "line 2: laterality is patient or picture, not 'viewer'"),
         ("image,prompt,modality\nalpha.png,a,mri\n", "line 2: modality is xray or ct, not 'mri'"),
     ],

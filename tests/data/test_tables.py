@@ -94,6 +94,14 @@ def test_a_bad_line_is_told_with_its_number_and_costs_the_others_nothing(tmp_pat
         read_prompts(path)
 
 
+def test_a_stray_quote_is_told_with_its_line_and_its_remedy(tmp_path):
+    path = table(tmp_path, 'image,prompt\na.png,left lung\nb.png,"GGO" in left lower lobe\n')
+    with pytest.raises(DataError, match=r"cannot be read at line 3 .*quotes in it begins and ends with one"):
+        read_lines(path)
+    table(tmp_path, 'image,prompt\na.png,left lung\nb.png,"""GGO"" in left lower lobe"\n')
+    assert read_lines(path)[1].row.prompt == '"GGO" in left lower lobe'
+
+
 def test_a_server_uses_every_row_that_can_be_used(tmp_path, caplog):
     known = PromptsTable(tmp_path)
     assert known.row("a") is None and known.prompted() == set()

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness import Server, start
+from scored_site import Site
 from textseg.data.sample_studies import write_sample_studies
+from textseg.server import scoring
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +39,14 @@ def stop(server: Server) -> None:
     """As an operator does."""
     server.process.terminate()
     server.process.wait(30)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[Site]:
+    """Scores come as soon as they may."""
+    monkeypatch.setattr(scoring, "LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(scoring, "ORDER_SECONDS", 0.0)
+    made = Site(tmp_path)
+    yield made
+    made.choosing.close()
+    made.studies.close()

@@ -145,6 +145,24 @@ def test_words_that_somebody_chose_since_go_before_the_mask_of_before(
     assert slicer.reply["prompt_source"] == "remembered" and "L upper" in slicer.segment
 
 
+def test_words_that_stand_in_the_table_since_go_before_the_mask_of_before(
+    own: Server, slicer: Slicer, tmp_path: Path
+) -> None:
+    segment_beforehand(own, tmp_path, "bravo")
+    next_until(slicer, "bravo")
+    assert "made beforehand" in slicer.reply["warnings"][0]
+    table = own.studies / "prompts.csv"
+    before, after = (
+        f'bravo.png,"{canonical(draw_radiograph(PLACES[name], 40, 160).finding)}"' for name in ("bravo", "delta")
+    )
+    text = table.read_text()
+    assert before in text
+    table.write_text(text.replace(before, after))
+    next_until(slicer, "bravo")
+    assert slicer.reply["prompt"] in after and "made beforehand" not in " ".join(slicer.reply["warnings"])
+    table.write_text(text)
+
+
 def test_a_mask_made_beforehand_is_submitted_with_its_words(own: Server, slicer: Slicer) -> None:
     next_until(slicer, "delta")
     (segment,) = [each for each in slicer.submit()["segments"] if each["prompt"]]

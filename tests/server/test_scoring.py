@@ -5,89 +5,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from stand_in import SIZE, Drawn, stand_in
+from scored_site import NAMES, Current, Site, wait_until
+from stand_in import SIZE, stand_in
 from textseg.choosing.order import ASKS, UNSCORED
 from textseg.choosing.ranking import ARCHIVE, OFF, UNKNOWN
 from textseg.data.store.clients import Client
 from textseg.data.store.durable import iso_time
 from textseg.data.store.history import TYPED, PromptEntry
-from textseg.server import scoring
 from textseg.server.infer_queue import InferQueue
 from textseg.server.next_pictures import NextPictures
-from textseg.server.studies import Studies
 
-NAMES = ("alpha", "bravo", "charlie", "delta")
-PATIENCE = 60.0
 STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "os.exec")
-
-
-class Current:
-    """The model that serves: a test says which."""
-
-    def __init__(self) -> None:
-        self.predictor = stand_in(lambda picture, text: (picture - 0.5) * 9 + 2 * text[3])
-        self.network: Drawn = self.predictor.network
-
-    def get(self) -> object:
-        return self.predictor
-
-    last = property(get)
-
-
-class Site:
-    """Studies with four pictures, one of them without a prompt, and what chooses among them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        random = np.random.default_rng(0)
-        for name in NAMES:
-            Image.fromarray(random.integers(0, 255, (40, 40), np.uint8)).save(folder / f"{name}.png")
-        self.write_prompts(dict.fromkeys(NAMES[:3], "infection, lower left lung"))
-        self.studies = Studies(str(folder), auto_reload=False, read_only=False)
-        self.current, self.queue = Current(), InferQueue()
-        self.choosing = NextPictures(self.studies, {})
-
-    def write_prompts(self, prompts: dict[str, str]) -> None:
-        lines = ["image,prompt", *(f'{name},"{text}"' for name, text in prompts.items())]
-        (self.folder / "prompts.csv").write_text("\n".join(lines) + "\n")
-
-    def begin(self) -> None:
-        self.choosing.begin(self.current, self.queue)
-
-    def scores(self) -> dict[str, float | None]:
-        return {each.picture: each.score for each in self.choosing.ranking}
-
-    def all_scored(self) -> bool:
-        return None not in self.scores().values()
-
-    def click(self, client: str = "anna", strategy: str = "random") -> dict:
-        given = self.choosing.strategies[strategy]({"client_id": client}, self.studies)
-        return self.choosing.with_words(given or {})
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[Site]:
-    monkeypatch.setattr(scoring, "LOOK_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr(scoring, "ORDER_SECONDS", 0.0)
-    made = Site(tmp_path)
-    yield made
-    made.choosing.close()
-    made.studies.close()
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_everything_is_scored_while_nobody_asks(site: Site) -> None:

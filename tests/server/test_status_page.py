@@ -202,7 +202,7 @@ def test_after_a_rejected_candidate_the_page_says_why_and_what_to_do(running: Se
 def test_a_damaged_table_of_prompts_is_told(running: Server) -> None:
     (running.studies / "prompts.csv").write_text('image,prompt\nalpha,"left')
     page = page_of(running)
-    assert "prompts.csv is not a CSV table" in page.text and page.cell("With a prompt") == "1"
+    assert "prompts.csv cannot be read at line 2" in page.text and page.cell("With a prompt") == "1"
 
 
 @pytest.mark.parametrize("path", ["/textseg/", "/textseg/thumbnail?image=alpha"])
