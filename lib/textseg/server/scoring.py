@@ -1,4 +1,4 @@
-"""Pictures are scored in the background, in small steps, while no request waits: a click finds it done.
+"""Pictures are scored in the background, in small steps, while no run waits or goes on: a click finds it done.
 
 One thread of the server's own process, last in line for the processor. Nothing is computed for a click.
 """
