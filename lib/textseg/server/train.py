@@ -88,17 +88,16 @@ class TextSegTrain(TrainTask):
                 started=iso_time(),
                 process=os.getpid(),
             )
+            self._progress.write(progress)
             try:
-                return self._retrained(self._task(request, datastore, runs), datastore, progress)
+                corrections = self._gathered(datastore)
+                progress = replace(progress, told=corrections.told(), left_out=tuple(corrections.left_out))
+                return self._retrained(self._task(request, datastore, runs), corrections, progress)
             except Exception as error:
                 self._tell(progress, state=FAILED, verdict=f"not trained: {error}")
                 raise
 
-    def _retrained(self, task: Retraining, studies: Studies, progress: Progress) -> dict[str, Any]:
-        self._progress.write(progress)
-        corrections = self._gathered(studies)
-        progress = replace(progress, told=corrections.told(), left_out=tuple(corrections.left_out))
-
+    def _retrained(self, task: Retraining, corrections: Corrections, progress: Progress) -> dict[str, Any]:
         def after_epoch(done: EpochDone) -> None:
             self._tell(progress, epoch=done.epoch, loss=done.loss)
 
