@@ -77,7 +77,7 @@ def next_until(window: Slicer, name: str) -> dict[str, Any]:
 def test_both_strategies_are_shown_with_what_they_do(own: Server, tmp_path: Path) -> None:
     strategies = client(own, tmp_path, "anna").info()["strategies"]
     assert set(strategies) == {"random", "uniform"}
-    assert "teaches most" in strategies["random"]["description"]
+    assert "least sure" in strategies["random"]["description"]
     assert "by chance" in strategies["uniform"]["description"]
 
 

@@ -24,7 +24,7 @@ class Ranked:
 
 
 class Ranking:
-    """All pictures that can be labelled, the one that teaches most first.
+    """All pictures that can be labelled, the one of which the model is least sure first.
 
     unlabelled: tells which they are. unknown: the reason of one that nothing is known of.
     """

@@ -1,4 +1,4 @@
-"""What is left to do, as data: what serves, what is labelled, how far a training is, which pictures teach most, and a
+"""What is left to do, as data: what serves, what is labelled, how far a training is, which pictures come next, and a
 sentence that says what to do next. The command line and the server's page tell the same.
 """
 

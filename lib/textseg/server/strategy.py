@@ -21,7 +21,7 @@ class Informative(Strategy):
 
     def __init__(self, ranking: Ranking, leases: Leases) -> None:
         super().__init__(
-            "The picture that teaches most: where the masks of the model disagree when prompt and picture are changed "
+            "The picture of which the model is least sure: its masks disagree when prompt and picture are changed "
             "a little, and unlike those before it. (Called random because OHIF asks for that name.)"
         )
         self._ranking, self._leases = ranking, leases
