@@ -57,7 +57,7 @@ class Corrections:
 
     def told(self) -> str:
         """How many there are, in words."""
-        words = f"{len(self.usable)} corrections"
+        words = f"{len(self.usable)} correction{'s' if len(self.usable) != 1 else ''}"
         from_mask = sum(correction.from_mask for correction in self.usable)
         words += f", {from_mask} of them with words made from the mask" if from_mask else ""
         return words + (f"; {len(self.left_out)} left out" if self.left_out else "")
