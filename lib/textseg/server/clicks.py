@@ -1,16 +1,10 @@
 """How long a click on Next Sample takes among many pictures, measured on a real server in a process of its own."""
 
 import csv
-import hashlib
-import os
 import random
-import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
@@ -21,26 +15,21 @@ import requests
 from PIL import Image
 
 from textseg.choosing.disagreement import FLIP, TEXT
-from textseg.choosing.scores import Key, Scored, Scores
+from textseg.choosing.scores import Scored, Scores
 from textseg.data.joined import Known
 from textseg.data.phantoms import draw_radiograph
 from textseg.data.prompts_table import TABLE, PromptRow
 from textseg.data.store.layout import Layout
 from textseg.engine.ready import ready_manifest
-from textseg.errors import TextSegError
 from textseg.registry import DEFAULT_MODEL, model_spec
-from textseg.server.delivery import state_of
-from textseg.server.known_words import hash_of, words_of
+from textseg.server.known_words import key_of, words_of
+from textseg.server.own_process import ServerFailed, own_server
 from textseg.text.sentence import canonical
 
 START_SECONDS = 600
 LOOK = 320  # numbers of a look, those of the default model
 ALL = "/datastore/?output=all"  # what Slicer asks for after every Next Sample
 APP = "from textseg.server.app import TextSegApp  # noqa: F401\n"
-
-
-class BenchFailed(TextSegError):
-    """The server of a measurement did not start or did not answer."""
 
 
 @dataclass
@@ -70,13 +59,16 @@ class Clicks:
 def time_clicks(pictures: int, clicks: int) -> Clicks:
     """Studies of so many pictures with made-up scores, a server on them, and clicks of four clients in turn.
 
-    Raises WeightsMissing, BenchFailed.
+    Raises WeightsMissing, ServerFailed.
     """
     with tempfile.TemporaryDirectory(prefix="textseg-") as folder:
         studies = Path(folder) / "studies"
         studies.mkdir()
         _make_studies(studies, pictures)
-        with _server(Path(folder), studies) as (url, process, log):
+        app, log = Path(folder) / "app", Path(folder) / "server.log"
+        app.mkdir()
+        (app / "main.py").write_text(APP)
+        with own_server(app, studies, log) as (url, process):
             _wait(process, log, f"{pictures} of {pictures} pictures are scored")
             return _clicked(url, psutil.Process(process.pid), Clicks(pictures), clicks)
 
@@ -100,7 +92,7 @@ def _seconds(session: requests.Session, method: str, url: str, body: object = No
     answer = session.request(method, url, json=body, timeout=60)
     passed = time.perf_counter() - started
     if answer.status_code != 200:
-        raise BenchFailed(f"The server answered {answer.status_code}: {answer.text[:200]}")
+        raise ServerFailed(f"The server answered {answer.status_code}: {answer.text[:200]}")
     return passed
 
 
@@ -116,7 +108,7 @@ def _make_studies(studies: Path, pictures: int) -> None:
     first = studies / "first.png"
     Image.fromarray(phantom.image).save(first)
     prompt = canonical(phantom.finding)
-    finding = hash_of(words_of(Known(row=PromptRow(prompt)), first, None).reading)
+    reading = words_of(Known(row=PromptRow(prompt)), first, None).reading
     weights = str(ready_manifest(model_spec(DEFAULT_MODEL))["sha256"])
     scores, chance = Scores(layout.scores, layout.unfinished), random.Random(0)
     looks = np.random.default_rng(0).normal(size=(pictures, LOOK)).astype(np.float16)
@@ -127,38 +119,17 @@ def _make_studies(studies: Path, pictures: int) -> None:
     first.unlink()
     for number in range(pictures):
         path = studies / f"picture_{number:06d}.png"
-        key = Key(hashlib.sha256(state_of(path)).hexdigest()[:16], weights, finding)
         parts = {FLIP: chance.random(), TEXT: chance.random()}
-        scores.put(path.stem, Scored(key, looks[number], chance.random(), parts))
+        scores.put(path.stem, Scored(key_of(path, weights, reading), looks[number], chance.random(), parts))
     with (studies / TABLE).open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "prompt"), *rows])
-
-
-@contextmanager
-def _server(folder: Path, studies: Path) -> Iterator[tuple[str, subprocess.Popen, Path]]:
-    """A server on the studies: its address, process and log."""
-    app, log = folder / "app", folder / "server.log"
-    app.mkdir()
-    (app / "main.py").write_text(APP)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", str(studies)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=folder, env=dict(os.environ), stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield f"http://127.0.0.1:{port}", process, log
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _wait(process: subprocess.Popen, log: Path, line: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while line not in log.read_text(errors="replace"):
         if time.monotonic() > deadline or process.poll() is not None:
-            raise BenchFailed(f"The server did not come so far. Its log ends: {log.read_text()[-1000:]}")
+            raise ServerFailed(f"The server did not come so far. Its log ends: {log.read_text()[-1000:]}")
         time.sleep(0.5)
 
 

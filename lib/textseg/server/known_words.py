@@ -4,7 +4,9 @@ import hashlib
 import json
 from pathlib import Path
 
+from textseg.choosing.scores import Key
 from textseg.data.joined import Known
+from textseg.server.delivery import state_of
 from textseg.server.infer import Asked, Job, which_text
 from textseg.server.options import read_options
 from textseg.text.prompt import Reading
@@ -19,6 +21,11 @@ def words_of(known: Known, path: Path, spoken: str | None) -> Asked:
     """
     job = Job({}, path, "", known.row, known.fault, known.history.remembered, carried_over=True)
     return which_text(read_options({}, 0.5), job, spoken)
+
+
+def key_of(path: Path, weights: str, reading: Reading | None) -> Key:
+    """What a score of the picture that lies at `path` now holds for. weights: SHA-256 of those that serve."""
+    return Key(hashlib.sha256(state_of(path)).hexdigest()[:16], weights, hash_of(reading))
 
 
 def hash_of(reading: Reading | None) -> str:

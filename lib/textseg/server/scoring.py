@@ -4,7 +4,6 @@ One thread of the server's own process, last in line for the processor. Nothing 
 """
 
 import atexit
-import hashlib
 import logging
 import os
 import threading
@@ -28,7 +27,7 @@ from textseg.learning.current import CurrentPredictor
 from textseg.server.delivery import state_of
 from textseg.server.infer import Asked
 from textseg.server.infer_queue import InferQueue
-from textseg.server.known_words import hash_of, words_of
+from textseg.server.known_words import key_of, words_of
 from textseg.server.studies import Studies
 
 FIRST = 100  # pictures of which first the look alone is taken: enough to offer unlike ones until scores are there
@@ -63,7 +62,7 @@ class Scoring:
         self._stop, self._told = threading.Event(), threading.Event()
         self._changed: set[str] = set()
         self._noticed: dict[str, bytes | None] = {}  # the unlabelled pictures -> the states of their files
-        self._refreshed = -1
+        self._refreshed, self._relisted = -1, False  # relisted: other pictures are unlabelled than in the last round
         self._refused: dict[str, tuple[str, PictureError]] = {}  # what could not be read: the state of its file then
         self._put = self._looked = 0.0  # when that was done last
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
@@ -94,8 +93,9 @@ class Scoring:
         before: object = None
         while not self._stop.is_set():
             state = self._state()
+            self._notice()
             try:
-                if self._notice() or state != before or self._changed:
+                if state != before or self._changed or self._relisted:
                     self._round(state, anew=state != before)
                     before = state
             except Stopped:
@@ -109,9 +109,11 @@ class Scoring:
     def _round(self, state: object, anew: bool) -> None:
         """Everything that is not scored yet; anew: False where only single pictures have changed."""
         predictor, changed = self._current.get(), self._taken()
-        self._scores.keep_only(self._studies.list_images())
-        self._put_in_order(predictor)
+        if self._relisted:
+            self._relisted = False
+            self._scores.keep_only(self._studies.list_images())
         if anew:
+            self._put_in_order(predictor)
             self._take_looks(predictor)
             self._put_in_order(predictor)
         waiting = [ranked.picture for ranked in self._ranking if anew or ranked.picture in changed]
@@ -135,14 +137,14 @@ class Scoring:
         if self._looked - self._put > ORDER_SECONDS:
             self._put_in_order(predictor)
 
-    def _notice(self) -> bool:
-        """Whether other pictures are unlabelled than before; those that came or were replaced are to be scored."""
+    def _notice(self) -> None:
+        """What has changed since the last look: pictures that came or were replaced are to be scored."""
         refreshed, before = self._studies.refreshed, self._noticed
         keep = before if refreshed == self._refreshed else {}
         now = {name: keep[name] if name in keep else self._file_state(name) for name in self._unlabelled()}
         self._changed |= {name for name, state in now.items() if before.get(name) != state}
         self._noticed, self._refreshed = now, refreshed
-        return now.keys() != before.keys()
+        self._relisted |= now.keys() != before.keys()
 
     def _unlabelled(self) -> list[str]:
         return self._studies.get_unlabeled_images()
@@ -180,8 +182,7 @@ class Scoring:
         path = self._studies.picture_path(picture)
         known = self._studies.keeping.known(picture, path)
         asked = words_of(known, path, predictor.spoken)
-        state = hashlib.sha256(state_of(path)).hexdigest()[:16]
-        key = Key(state, predictor.weights_sha256, hash_of(asked.reading))
+        key = key_of(path, predictor.weights_sha256, asked.reading)
         return Known(path, key, asked, known.row.modality if known.row else "")
 
     def _opened(self, picture: str, known: Known) -> Picture:

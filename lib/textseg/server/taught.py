@@ -4,13 +4,9 @@ The server is a process of its own on this machine, on the folders of a simulate
 """
 
 import csv
-import ctypes
 import logging
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,18 +18,14 @@ from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 
 from textseg.data.prompts_table import TABLE
-from textseg.errors import OptionError, TextSegError
+from textseg.errors import OptionError
 from textseg.learning.corrections import Labelled
 from textseg.learning.curve import Site
 from textseg.learning.progress import DONE
+from textseg.server.own_process import ServerFailed, own_server
 
 START_SECONDS, POLL_SECONDS = 240, 2.0
-PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux
 logger = logging.getLogger(__name__)
-
-
-class ServerFailed(TextSegError):
-    """The server of a simulation did not start, or did not do what it was asked."""
 
 
 @dataclass(frozen=True)
@@ -72,23 +64,8 @@ def _write_patients(labels: Sequence[Labelled], path: Path) -> None:
 @contextmanager
 def _running(site: Site) -> Iterator[MONAILabelClient]:
     """A server on the site's folders, and a client of it."""
-    port, log = _free_port(), site.folder / "server.log"
-    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", site.app, "--studies", site.studies]
-    command += ["--host", "127.0.0.1", "--port", str(port), *_settings(site)]
-    with log.open("a") as output:
-        process = subprocess.Popen(
-            [str(each) for each in command], stdout=output, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent
-        )
-    try:
-        yield _answering(f"http://127.0.0.1:{port}", process, site.folder)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _end_with_parent() -> None:
-    """In the server's process: a simulation that is killed leaves nobody who writes into the site of the next one."""
-    ctypes.CDLL(None).prctl(PARENT_DIED, signal.SIGTERM)
+    with own_server(site.app, site.studies, site.folder / "server.log", _settings(site)) as (url, process):
+        yield _answering(url, process, site.folder)
 
 
 def _settings(site: Site) -> list[str]:
@@ -111,12 +88,6 @@ def _answering(url: str, process: subprocess.Popen, folder: Path) -> MONAILabelC
         except (OSError, MONAILabelClientException):
             time.sleep(0.5)
     raise ServerFailed(f"The server did not start. Its log: {folder / 'server.log'}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _submit(client: MONAILabelClient, site: Site, labelled: Labelled) -> None:
