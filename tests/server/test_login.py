@@ -20,8 +20,9 @@ from realm_server import PASSWORD, USER, RealmServer, new_key, public_text, real
 from serving import Answer, ask, assert_refused, serving
 from textseg.server.guard import secure
 from textseg.server.guard_rules import GuardRules
-from textseg.server.login import login_router
+from textseg.server.login import COOKIE, login_router
 from textseg.server.realm import Realm, RealmUnreachable
+from textseg.server.routes.login_form import LONGEST, login_form_router
 
 KEY, OTHER_KEY = new_key(), new_key()
 
@@ -31,6 +32,11 @@ def app_with_login() -> FastAPI:
     app = FastAPI()
     app.include_router(login_router())
     app.include_router(stock_login.router)
+    app.include_router(login_form_router())
+
+    @app.api_route("/textseg/", methods=["GET", "POST"])
+    async def page(user: User = Depends(RBAC(stock.MONAI_LABEL_AUTH_ROLE_USER))) -> User:  # noqa: B008
+        return user
 
     @app.get("/info/")
     async def info(user: User = Depends(RBAC(stock.MONAI_LABEL_AUTH_ROLE_USER))) -> User:  # noqa: B008
@@ -266,3 +272,75 @@ def test_no_rubbish_gets_in_or_breaks_the_server(realm: RealmServer) -> None:
         assert_refused(bearing(app, rubbish, "/auth/token/valid"), 401)
 
     refused()
+
+
+def in_browser(url: str) -> requests.Session:
+    """As a browser asks for pages."""
+    browser = requests.Session()
+    browser.headers.update({"Accept": "text/html,*/*;q=0.8", "Origin": url})
+    return browser
+
+
+def log_in(browser: requests.Session, url: str, password: str = PASSWORD) -> requests.Response:
+    return browser.post(f"{url}/textseg/login", {"username": USER, "password": password})
+
+
+def test_a_browser_logs_in_by_a_form_and_sees_the_page(url: str, realm: RealmServer) -> None:
+    browser = in_browser(url)
+    form = browser.get(f"{url}/textseg/")
+    assert (form.status_code, form.url) == (200, f"{url}/textseg/login")
+    assert 'method="post" action="login"' in form.text and 'type="password"' in form.text
+    assert "form-action 'self'" in form.headers["Content-Security-Policy"] and "script" not in form.text
+    page = log_in(browser, url)
+    assert (page.status_code, page.url) == (200, f"{url}/textseg/") and page.json()["username"] == USER
+    assert page.history[0].status_code == 303 and PASSWORD not in page.history[0].text
+    kept = page.history[0].headers["Set-Cookie"]
+    assert "HttpOnly" in kept and "SameSite=strict" in kept and "Path" not in kept and "Secure" not in kept
+    assert browser.get(f"{url}/textseg/").json()["username"] == USER
+
+
+def test_a_wrong_password_and_a_realm_that_is_away_are_told_in_the_form(url: str, realm: RealmServer) -> None:
+    browser = in_browser(url)
+    wrong = log_in(browser, url, "<b>wrong</b>")
+    assert wrong.status_code == 401 and "Name or password is wrong" in wrong.text and "<b>" not in wrong.text
+    realm.status = 500
+    away = log_in(browser, url)
+    assert away.status_code == 503 and "cannot be reached" in away.text and "<form" in away.text
+    assert not browser.cookies
+
+
+def test_the_cookie_counts_for_looking_at_the_page_alone(url: str, realm: RealmServer) -> None:
+    headers = {"Cookie": f"{COOKIE}={realm.token()}", "Accept": "text/html"}
+    assert requests.get(f"{url}/textseg/", headers=headers).status_code == 200
+    assert_refused(requests.post(f"{url}/textseg/", headers=headers), 401, "log in")
+    assert_refused(requests.get(f"{url}/info/", headers=headers), 401, "log in")
+    asked_by_a_program = requests.get(f"{url}/textseg/", headers={"Accept": "application/json"})
+    assert_refused(asked_by_a_program, 401, "log in")
+
+
+def test_a_login_that_has_ended_leads_to_the_form_again(url: str, realm: RealmServer) -> None:
+    headers = {"Cookie": f"{COOKIE}={realm.token(exp=1)}", "Accept": "text/html"}
+    answer = requests.get(f"{url}/textseg/", headers=headers, allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "login")
+    no_role = {"Cookie": f"{COOKIE}={realm.token(realm_access={})}", "Accept": "text/html"}
+    assert_refused(requests.get(f"{url}/textseg/", headers=no_role), 403, '"monailabel-user"')
+
+
+def test_a_token_that_no_browser_keeps_is_told(url: str, realm: RealmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, long = realm.token, "x" * LONGEST
+    monkeypatch.setattr(realm, "token", lambda: whole(note=long))
+    browser = in_browser(url)
+    answer = log_in(browser, url)
+    assert answer.status_code == 502 and "too long for a browser" in answer.text and not browser.cookies
+
+
+def test_a_form_sent_from_another_site_logs_nobody_in(url: str, realm: RealmServer) -> None:
+    foreign = {"Origin": "http://evil.example"}
+    sent = requests.post(f"{url}/textseg/login", {"username": USER, "password": PASSWORD}, headers=foreign)
+    assert_refused(sent, 403, "another origin")
+
+
+def test_without_a_login_there_is_no_form(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stock, "MONAI_LABEL_AUTH_ENABLE", False)
+    for answer in (requests.get(f"{url}/textseg/login"), log_in(in_browser(url), url, "x")):
+        assert answer.url == f"{url}/textseg/" and answer.json()["username"] == DEFAULT_USER.username

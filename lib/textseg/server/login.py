@@ -5,6 +5,7 @@ the signature is verified with the realm's public key, by RS256, RS384 or RS512 
 it is there, must be the realm: the address in MONAI_LABEL_AUTH_REALM_URI or the issuer that the realm says it is,
 because a realm reached by an inner address signs with its public one. A token without `iss` passes: the key is the
 realm's own and proves as much. The audience is not checked, as in MONAI Label: realms name other clients there.
+A browser that looks at the status page has its token in a cookie, which counts for reading that page alone.
 """
 
 import logging
@@ -22,6 +23,7 @@ from textseg.server.realm import Realm, RealmUnreachable, ask_realm, discover
 # What a realm answers when the server, not the person, is at fault.
 SERVERS_FAULT = ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope")
 RETRY_SECONDS = 5
+COOKIE, PAGE, FORM = "textseg_login", "/textseg/", "login"
 logger = logging.getLogger(__name__)
 
 
@@ -37,10 +39,10 @@ def user_of(realm: Realm) -> Callable[[Request], User]:
     def current_user(request: Request) -> User:
         if not settings.MONAI_LABEL_AUTH_ENABLE:
             return DEFAULT_USER
-        scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise _not_let_in("This server wants a login: log in with your name and password, and ask again.")
-        return _user(_claims(realm, token.strip()))
+        try:
+            return _user(_claims(realm, _token(request)))
+        except HTTPException as error:
+            raise (_to_the_form() if error.status_code == 401 and _is_browser(request) else error) from error
 
     return current_user
 
@@ -67,10 +69,15 @@ def _auth_enabled() -> dict[str, Any]:
 def _access_token(form: OAuth2PasswordRequestForm = Depends()) -> dict[str, Any]:  # noqa: B008, FastAPI's own way
     if not settings.MONAI_LABEL_AUTH_ENABLE:
         raise HTTPException(404, "This server has no login: ask it without a token.")
+    return fetch_token(form.username, form.password)
+
+
+def fetch_token(username: str, password: str) -> dict[str, str]:
+    """access_token and token_type of the realm. Raises HTTPException 401 for a wrong password, 503 without a realm."""
     data = {
         "client_id": settings.MONAI_LABEL_AUTH_CLIENT_ID,
-        "username": form.username,
-        "password": form.password,
+        "username": username,
+        "password": password,
         "grant_type": "password",
     }
     try:
@@ -98,6 +105,32 @@ def _refused_login(status: int, answer: Mapping[str, Any]) -> HTTPException:
         return _not_let_in("Name or password is wrong, or the account is locked: check both and try again.")
     # The realm's own code (invalid_client ...), never what it was sent.
     return _no_realm(RealmUnreachable(f"it answers a login with status {status}"))
+
+
+def _token(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    token = request.cookies.get(COOKIE, "") if _is_of_page(request) else ""
+    if not token:
+        raise _not_let_in("This server wants a login: log in with your name and password, and ask again.")
+    return token
+
+
+def _is_of_page(request: Request) -> bool:
+    """Whether the status page or one of its pictures is looked at: nothing else is open to a cookie."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return request.method == "GET" and path.startswith(f"{settings.MONAI_LABEL_API_STR}{PAGE}")
+
+
+def _is_browser(request: Request) -> bool:
+    """Whether a person opened the page, who can fill in a form."""
+    opened = request.scope["path"].endswith(PAGE) and "authorization" not in request.headers
+    return opened and _is_of_page(request) and "text/html" in request.headers.get("accept", "")
+
+
+def _to_the_form() -> HTTPException:
+    return HTTPException(303, "Log in first.", {"Location": FORM, "Cache-Control": "no-store"})
 
 
 def _claims(realm: Realm, token: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from textseg.server.request_log import install_request_log
 from textseg.server.routes.activelearning import activelearning_router
 from textseg.server.routes.datastore import datastore_router
 from textseg.server.routes.infer import infer_router
+from textseg.server.routes.login_form import login_form_router
 from textseg.server.routes.opened import open_routes
 from textseg.server.routes.platform import platform_router
 from textseg.server.routes.session import session_router
@@ -29,6 +30,7 @@ def open_wire(allow_remote: bool) -> None:
         activelearning_router(),
         datastore_router(),
         session_router(),
+        login_form_router(),
         status_router(),
     )
     open_routes(platform, routers)
