@@ -1,5 +1,6 @@
 """Trainings of a tiny network: accumulation, what is told of them, divergence, no validation."""
 
+import errno
 import math
 import re
 from dataclasses import replace
@@ -7,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from ignite.engine import Events
+from ignite.handlers import checkpoint
 from monai.engines import SupervisedTrainer
 from tiny_training import RECIPE, SEED, gradients, newest_checkpoint, pictures, run, tiny
 from torch import nn
@@ -63,6 +65,24 @@ def test_a_break_changes_nothing_where_gradients_are_accumulated(tmp_path):
     first, second = newest_checkpoint(tmp_path / "whole"), newest_checkpoint(tmp_path / "broken")
     assert same(first["net"], second["net"]) and same(first["kept"], second["kept"])
     assert same(whole.network.state_dict(), resumed.network.state_dict())
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_earlier_one(tmp_path, monkeypatch):
+    """The disk is full at the second epoch's: the training goes on from the first, and what it leaves does not grow."""
+    write, recipe = checkpoint.DiskSaver._save_func, replace(RECIPE, epochs=4)
+
+    def full(saver: object, content: dict, path: str, *rest: object) -> None:
+        if content["trainer"]["iteration"] == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(saver, content, path, *rest)
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(checkpoint.DiskSaver, "_save_func", full)
+        run(tiny(), recipe, pictures(6), tmp_path)
+    assert newest_checkpoint(tmp_path)["trainer"]["iteration"] == 2
+    done: list[int] = []
+    run(tiny(), recipe, pictures(6), tmp_path, after_epoch=lambda epoch: done.append(epoch.epoch))
+    assert done == [2, 3, 4] and len(list(tmp_path.glob("resume*.pt"))) == 2
 
 
 def test_after_every_epoch_the_caller_is_told(tmp_path):

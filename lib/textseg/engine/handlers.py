@@ -196,17 +196,25 @@ def attach_checkpoints(
 ) -> None:
     """Save everything after each epoch; go on from the newest checkpoint if there is one.
 
-    A training that `stopping` ended is over when it is called again.
+    Two are kept, for MONAI's saver deletes the oldest before the new one is whole. A training that `stopping` ended is
+    over when it is called again.
     """
     parts = {**parts, "trainer": Place(trainer), "scaler": Scaling(trainer)} | (
         {"stopping": stopping} if stopping else {}
     )
-    saver = CheckpointSaver(str(folder), parts, file_prefix=RESUME, save_interval=1, n_saved=1, epoch_level=True)
+    saver = CheckpointSaver(str(folder), parts, file_prefix=RESUME, save_interval=1, n_saved=2, epoch_level=True)
     saver.attach(trainer)
     stored = sorted(folder.glob(f"{RESUME}*.pt"), key=lambda path: path.stat().st_mtime)
     if stored:
         logger.info("going on from %s", stored[-1].name)
         CheckpointLoader(str(stored[-1]), parts, map_location="cpu").attach(trainer)
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def _clear(engine: Engine) -> None:
+        """Those of before the break are not the saver's: they go when the first new one is there."""
+        while stored and is_first():
+            stored.pop().unlink(missing_ok=True)
+
     if stopping is not None:
 
         @trainer.on(Events.STARTED)
