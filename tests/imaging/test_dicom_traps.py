@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, Sequence
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from textseg.data.dicom_files import drawn_dicom
 from textseg.errors import PictureError
@@ -79,6 +80,53 @@ def test_half_a_window_is_none(tmp_path, tags):
 def test_what_itk_would_read_as_something_else_is_refused(tmp_path, said, modality, tags):
     with pytest.raises(PictureError, match=rf"chest\.dcm.* {said}"):
         shown(tmp_path, modality=modality, **tags)
+
+
+def peak_mb() -> int:
+    """What this process took at most since it was last asked to forget it, Linux."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["uncompressed", "in fragments"])
+@pytest.mark.parametrize("behind", [4, 8, 12, 13, 16, 21, 24, 28])
+def test_a_damaged_length_of_the_pixels_is_refused_and_takes_no_memory(tmp_path, packed, behind):
+    """behind: so many bytes behind the beginning of the element the file is damaged. ITK took gigabytes for it."""
+    path = tmp_path / "chest.dcm"
+    data = drawn_dicom(GREY, "x", "CR", "x", 12)
+    if packed:
+        data.compress(RLELossless)
+    data.save_as(path, write_like_original=False)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\xe0\x7f\x10\x00O") + behind
+    content[place : place + 4] = b"\xfe\xff\xff\x3f"
+    path.write_bytes(content)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_mb()
+    if packed or behind < 12:
+        with pytest.raises(PictureError, match=r"chest\.dcm (is cut off: it holds fewer|holds no pixels)"):
+            read_picture(path)
+    else:
+        assert read_picture(path).slices.shape == (1, *GREY.shape)  # some pixels have other values
+    assert peak_mb() - before < 200
+
+
+def test_fragments_that_have_no_end_are_refused(tmp_path):
+    path = tmp_path / "chest.dcm"
+    data = drawn_dicom(GREY, "x", "CR", "x", 12)
+    data.compress(RLELossless)
+    data.save_as(path, write_like_original=False)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(PictureError, match="cut off"):
+        read_picture(path)
+
+
+def test_deflated_files_are_refused_before_they_are_unpacked(tmp_path):
+    data = drawn_dicom(GREY, "x", "CR", "x", 12)
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.save_as(tmp_path / "chest.dcm", write_like_original=False)
+    with pytest.raises(PictureError, match=r"chest\.dcm is deflated DICOM"):
+        read_picture(tmp_path / "chest.dcm")
 
 
 @settings(max_examples=150)

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from pydicom import Dataset
 
 from textseg.imaging.decoded import Decoded, check_grid, check_values, grey_of, pixels_of
-from textseg.imaging.dicom_header import check_header, modality_of, read_header
+from textseg.imaging.dicom_header import modality_of, read_header
 from textseg.imaging.grid import Grid
 from textseg.imaging.picture import CT
 from textseg.imaging.voi import stored_window
@@ -24,8 +24,7 @@ def decode_dicom(path: Path, asked: str = "") -> Decoded:
 
     Raises PictureError naming the fault, and anything for a damaged file.
     """
-    header = read_header(path)
-    check_header(header, path.name, asked)
+    header = read_header(path, asked)
     grid, pixels = read_pixels(path)
     grey, warnings = grey_of(pixels, path.name)
     check_values(path.name, grey)

@@ -1,9 +1,15 @@
 """What a DICOM file says before its pixels are decoded, and what is refused for it."""
 
+import os
+import struct
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
+from pydicom.filereader import read_file_meta_info, read_partial
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from textseg.errors import PictureError
 from textseg.imaging.decoded import check_size
@@ -16,34 +22,97 @@ STORAGE = {  # SOP class, for files that leave the modality out
     "1.2.840.10008.5.1.4.1.1.2": CT,
 }
 WITHOUT_PIXELS = "holds no pixels: it is DICOM without a picture, or cut off. Give the image itself, or copy it again."
-LARGE = 2**16  # bytes: longer elements, the pixels among them, are left in the file
+LARGE = 2**16  # bytes: longer elements are left in the file until they are asked for
 LEAST_SPACING = 1e-6  # mm
+PIXELS = 0x7FE00010
+PIXEL_KINDS = (None, "OB", "OW", "UN")
+UNDEFINED = 0xFFFFFFFF  # as a length: fragments, until the last
+FRAGMENT = struct.Struct("<HHL")  # group, element, length
+ITEM, LAST = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 
 
-def read_header(path: Path) -> Dataset:
-    """All elements of a DICOM file; the pixels stay in the file. Raises anything for what is no DICOM."""
-    return dcmread(path, defer_size=LARGE)
+@dataclass(frozen=True)
+class _PixelElement:
+    """Where the pixels lie in their file. kind: value representation, None where the file names none; length: bytes, as
+    the file claims; place: of their first byte; size: of the file.
+    """
+
+    kind: str | None
+    length: int
+    place: int
+    size: int
+
+    def holds(self, expected: int, file: BinaryIO) -> bool:
+        """Whether so many bytes, or fragments of compressed pixels from the first to the last, are in the file."""
+        if self.kind not in PIXEL_KINDS:
+            return False
+        if self.length != UNDEFINED:
+            return expected <= self.length <= self.size - self.place
+        return self._are_fragments(file)
+
+    def _are_fragments(self, file: BinaryIO) -> bool:
+        """DICOM part 5, A.4."""
+        place = self.place
+        while place + FRAGMENT.size <= self.size:
+            file.seek(place)
+            *tag, length = FRAGMENT.unpack(file.read(FRAGMENT.size))
+            if tuple(tag) == LAST:
+                return length == 0
+            if tuple(tag) != ITEM:
+                return False
+            place += FRAGMENT.size + length
+        return False
 
 
-def check_header(header: Dataset, name: str, asked: str = "") -> None:
-    """Raises PictureError for what is no single picture, of another modality, too large, cut off, or lacks geometry."""
+def read_header(path: Path, asked: str = "") -> Dataset:
+    """All elements of a DICOM file before its pixels, which are not read. asked: the modality that the user insists on.
+
+    Raises PictureError for what is no single picture, of another modality, too large, cut off, or lacks geometry, and
+    anything for what is no DICOM.
+    """
+    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise PictureError(
+            f"{path.name} is deflated DICOM, which is not supported. Export it without, or as JPEG 2000."
+        )
+    with path.open("rb") as file:
+        header, pixels = _read(file)
+        _check_kind(header, path.name, asked)
+        if pixels is None:
+            raise PictureError(f"{path.name} {WITHOUT_PIXELS}")
+        _check_pixels(header, pixels, path.name, file)
+    if modality_of(header) == CT:
+        _check_geometry(header, path.name)
+    return header
+
+
+def _read(file: BinaryIO) -> tuple[Dataset, _PixelElement | None]:
+    found: list[tuple[str | None, int]] = []
+
+    def at_pixels(tag: int, kind: str | None, length: int) -> bool:
+        if tag == PIXELS:
+            found.append((kind, length))
+        return tag == PIXELS
+
+    header = read_partial(file, stop_when=at_pixels, defer_size=LARGE)
+    if not found:
+        return header, None
+    kind, length = found[-1]
+    place = file.tell() + (8 if kind is None else 12)  # it stands before the element: tag, kind, length
+    return header, _PixelElement(kind, length, place, os.fstat(file.fileno()).st_size)
+
+
+def _check_kind(header: Dataset, name: str, asked: str) -> None:
     modality = str(header.get("Modality") or "")
     if modality and modality not in MODALITIES and not asked:
         raise PictureError(
             f"{name} is DICOM of modality {modality}; CR, DX and CT are supported. "
             "If it is a chest X-ray or a CT all the same, set the option modality to xray or ct."
         )
-    rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
-    if not rows or not columns or "PixelData" not in header:
+    if not header.get("Rows") or not header.get("Columns"):
         raise PictureError(f"{name} {WITHOUT_PIXELS}")
     frames = int(header.get("NumberOfFrames") or 1)
     if frames > 1:
         raise PictureError(f"{name} holds {frames} frames; one is supported. Export each as a file, or a DICOM series.")
-    samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 8)
-    check_size(name, (columns, rows), samples * max(1, bits // 8))
-    _check_pixels(header, name, rows * columns * samples * bits // 8)
-    if modality_of(header) == CT:
-        _check_geometry(header, name)
 
 
 def modality_of(header: Dataset) -> str:
@@ -52,9 +121,15 @@ def modality_of(header: Dataset) -> str:
     return MODALITIES.get(named, "") if named else STORAGE.get(str(header.get("SOPClassUID")), "")
 
 
-def _check_pixels(header: Dataset, name: str, expected: int) -> None:
-    """GDCM fills what an uncompressed file lacks with whatever lies in memory, and shifts no bits into their place."""
-    if not header.file_meta.TransferSyntaxUID.is_compressed and len(header.PixelData) < expected:
+def _check_pixels(header: Dataset, pixels: _PixelElement, name: str, file: BinaryIO) -> None:
+    """GDCM fills what an uncompressed file lacks with whatever lies in memory, makes room for any length that a damaged
+    file claims (gigabytes), and shifts no bits into their place.
+    """
+    rows, columns = int(header.Rows), int(header.Columns)
+    samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 8)
+    check_size(name, (columns, rows), samples * max(1, bits // 8))
+    packed = header.file_meta.TransferSyntaxUID.is_compressed
+    if not pixels.holds(0 if packed else rows * columns * samples * bits // 8, file):
         raise PictureError(f"{name} is cut off: it holds fewer pixels than it says. Copy or export it again.")
     stored, high = header.get("BitsStored"), header.get("HighBit")
     if stored is not None and high is not None and int(high) != int(stored) - 1:

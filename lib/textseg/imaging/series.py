@@ -11,7 +11,7 @@ from pydicom import Dataset, dcmread
 from textseg.errors import PictureError
 from textseg.imaging.decoded import Decoded, check_grid, check_size, check_values, damaged_unless_read, pixels_of
 from textseg.imaging.dicom import decode_dicom, read_pixels
-from textseg.imaging.dicom_header import check_header, modality_of, read_header
+from textseg.imaging.dicom_header import modality_of, read_header
 from textseg.imaging.grid import Grid
 from textseg.imaging.kinds import DICOM_SUFFIXES, suffix_of
 
@@ -72,9 +72,7 @@ class Slice:
         """Raises PictureError naming series, file and fault."""
         try:
             with damaged_unless_read(path.name):
-                header = read_header(path)
-                check_header(header, path.name, asked)
-                del header.PixelData  # read to be measured; kept, it would be the whole volume once more
+                header = read_header(path, asked)
                 tags = ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
                 return cls(path, header, *(tuple(map(float, header.get(tag) or ())) for tag in tags))
         except PictureError as error:
