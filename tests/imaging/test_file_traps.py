@@ -1,6 +1,10 @@
 """Files that ITK reads as something else without a word: another file's bytes, wrapped values, a slice left out."""
 
+import random
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +20,21 @@ ARRAYS = {
     "signed then unsigned": (np.int16(200), np.uint16(40000), np.uint16(1000)),
     "unsigned then signed": (np.uint16(200), np.int16(-1000), np.int16(-1000)),
 }
+
+READ_ALL = """
+import sys
+from pathlib import Path
+from textseg.errors import PictureError
+from textseg.imaging.read import read_picture
+done = 0
+for path in Path(sys.argv[1]).iterdir():
+    try:
+        read_picture(path)
+    except PictureError as error:
+        assert path.name in str(error)
+    done += 1
+print(done)
+"""
 
 
 @pytest.fixture
@@ -81,6 +100,73 @@ def test_a_picture_cannot_reach_another_file_of_the_machine(tmp_path, name, head
     (tmp_path / name).write_text(header.format(tmp_path / "secret"))
     with pytest.raises(PictureError, match=rf"{name} keeps its pixels in another file"):
         read_picture(tmp_path / name)
+
+
+def header_of(folder: Path, suffix: str) -> tuple[list[bytes], bytes]:
+    """The lines of a header as ITK writes it, and the pixels."""
+    path = folder / f"good{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 8, 9), np.uint8)), str(path))
+    end = b"\n\n" if suffix == ".nrrd" else b"LOCAL\n"
+    head, _, pixels = path.read_bytes().partition(end)
+    return (head + end).split(b"\n"), pixels
+
+
+@pytest.mark.parametrize(
+    ("suffix", "line"),
+    [
+        (".nrrd", b"units: " + b"A" * 5000),
+        (".nrrd", b"key: :=" + b"A" * 5000),
+        (".nrrd", b"A" * 5000 + b":=1"),
+        (".nrrd", b"kinds: a\0b"),
+        (".mha", b"Name = " + b"A" * 300),
+        (".mha", b"NDims = 99"),
+        (".mha", b"NDims = -1"),
+        (".mha", b"NDims =:99 3"),
+        (".mha", b"NDims\0 = 99"),
+        (".mha", b"NDims"),
+        (".mha", b"NDims = 1e308"),
+    ],
+)
+def test_a_header_that_would_end_the_process_is_refused(tmp_path, suffix, line):
+    """NrrdIO and MetaIO write over their own memory: most of these were the end of the whole server."""
+    (first, *rest), pixels = header_of(tmp_path, suffix)
+    path = tmp_path / f"bad{suffix}"
+    path.write_bytes(b"\n".join([first, line, *rest]) + pixels)
+    with pytest.raises(PictureError, match=rf"bad\{suffix} cannot be read: it is damaged"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "line"),
+    [
+        (".nrrd", b"Segmentation_ConversionParameters:=" + b"Collapse labelmaps|1: x|" * 400),
+        (".nrrd", b"# " + b"A comment: " * 400),
+        (".nrrd", b"content: a chest"),
+        (".mha", b"Comment = a chest: supine"),
+    ],
+)
+def test_long_lines_that_do_no_harm_are_read(tmp_path, suffix, line):
+    (first, *rest), pixels = header_of(tmp_path, suffix)
+    path = tmp_path / f"good{suffix}"
+    path.write_bytes(b"\n".join([first, line, *rest]) + pixels)
+    assert read_picture(path).grid.size == (9, 8, 3)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_a_header_damaged_anywhere_never_ends_the_process(tmp_path, suffix):
+    """They are read in a process of its own, so that its end fails this test and not all of them."""
+    lines, pixels = header_of(tmp_path, suffix)
+    rng, folder = random.Random(suffix), tmp_path / "damaged"
+    folder.mkdir()
+    for number in range(400):
+        head = bytearray(b"\n".join(lines))
+        for _ in range(rng.randint(1, 3)):
+            place = rng.randint(0, len(head))
+            damage = rng.choice([b"9", b"99", b"-", b"=", b":", b"\n", b"\0", b"A" * 2000, rng.randbytes(6)])
+            head[place : place + rng.randint(0, 8)] = damage
+        (folder / f"{number}{suffix}").write_bytes(bytes(head) + pixels)
+    done = subprocess.run([sys.executable, "-c", READ_ALL, folder], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "400\n"), done.stderr[-2000:]
 
 
 def test_a_header_that_hides_its_end_is_refused(tmp_path):

@@ -1,7 +1,5 @@
 """NIfTI, NRRD and MetaImage: slices and volumes that say where they lie in the patient."""
 
-import itertools
-import re
 from pathlib import Path
 
 import nibabel as nib
@@ -12,8 +10,9 @@ from textseg.errors import PictureError
 from textseg.imaging.decoded import Decoded, check_grid, check_size, check_values, grey_of, pixels_of
 from textseg.imaging.grid import Grid
 from textseg.imaging.kinds import NIFTI_SUFFIXES, suffix_of
+from textseg.imaging.text_headers import LONGEST_HEADER, check_text_header
 
-LONGEST_HEADER = 2**20  # bytes
+READERS = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
 NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # how the second version begins: the size of its header
 PLACES = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 # What ITK says of a geometry that it does not take -> what the user reads.
@@ -29,9 +28,10 @@ def decode_volume(path: Path) -> Decoded:
     if suffix_of(path) in NIFTI_SUFFIXES:
         _check_nifti_header(path)
     else:
-        _check_whole(path)
+        check_text_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    reader.SetImageIO(READERS.get(suffix_of(path), "NiftiImageIO"))  # whatever the file's bytes look like
     try:
         reader.ReadImageInformation()
         grid = _checked_grid(path, reader)
@@ -45,20 +45,6 @@ def decode_volume(path: Path) -> Decoded:
     check_values(path.name, grey)
     layers = 1 if pixels.ndim == 3 else pixels.shape[-1]
     return Decoded(grey, grid, grid.axes, placed=reader.GetDimension() == 3, warnings=warnings, layers=layers)
-
-
-def _check_whole(path: Path) -> None:
-    """NRRD and MetaImage may name another file of this machine as their pixels: an upload must not reach it."""
-    with path.open("rb") as file:
-        lines = re.split(rb"[\r\n]", file.read(LONGEST_HEADER).lower())
-    metaimage = suffix_of(path) == ".mha"
-    for before, line in itertools.pairwise(lines):
-        key, _, value = (part.strip() for part in line.replace(b"=", b":").partition(b":"))
-        if key in (b"data file", b"datafile") or (key == b"elementdatafile" and value != b"local"):
-            raise PictureError(f"{path.name} keeps its pixels in another file. Save it as one file.")
-        if key == b"elementdatafile" or (not metaimage and not line and before):
-            return
-    raise PictureError(f"{path.name} cannot be read: it is damaged, or its header is far too long. Export it anew.")
 
 
 def _check_nifti_header(path: Path) -> None:
