@@ -291,6 +291,7 @@ def test_a_browser_logs_in_by_a_form_and_sees_the_page(url: str, realm: RealmSer
     assert (form.status_code, form.url) == (200, f"{url}/textseg/login")
     assert 'method="post" action="login"' in form.text and 'type="password"' in form.text
     assert "form-action 'self'" in form.headers["Content-Security-Policy"] and "script" not in form.text
+    assert form.headers["Referrer-Policy"] == "same-origin"  # else a browser's form has the origin `null`
     page = log_in(browser, url)
     assert (page.status_code, page.url) == (200, f"{url}/textseg/") and page.json()["username"] == USER
     assert page.history[0].status_code == 303 and PASSWORD not in page.history[0].text

@@ -14,6 +14,7 @@ LONGEST = 3800  # bytes of a token: browsers drop a cookie of more than 4096, na
 HEADERS = {
     **POLICY,
     "Content-Security-Policy": POLICY["Content-Security-Policy"].replace("form-action 'none'", "form-action 'self'"),
+    "Referrer-Policy": "same-origin",  # without a referrer browsers send the form from the origin `null`
 }
 TOO_LONG = (
     "Your login token is too long for a browser to keep. Ask whoever runs the login server to put less into it, or use "
