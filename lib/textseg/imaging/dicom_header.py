@@ -25,7 +25,7 @@ WITHOUT_PIXELS = "holds no pixels: it is DICOM without a picture, or cut off. Gi
 LARGE = 2**16  # bytes: longer elements are left in the file until they are asked for
 LEAST_SPACING = 1e-6  # mm
 PIXELS = 0x7FE00010
-PIXEL_KINDS = (None, "OB", "OW", "UN")
+PIXEL_KINDS = ("OB", "OW", "UN")
 UNDEFINED = 0xFFFFFFFF  # as a length: fragments, until the last
 FRAGMENT = struct.Struct("<HHL")  # group, element, length
 ITEM, LAST = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
@@ -42,16 +42,14 @@ class _PixelElement:
     place: int
     size: int
 
-    def holds(self, expected: int, file: BinaryIO) -> bool:
-        """Whether so many bytes, or fragments of compressed pixels from the first to the last, are in the file."""
-        if self.kind not in PIXEL_KINDS:
-            return False
-        if self.length != UNDEFINED:
-            return expected <= self.length <= self.size - self.place
-        return self._are_fragments(file)
+    def holds(self, expected: int) -> bool:
+        """Whether so many bytes or more are in the file, and all that it claims."""
+        return self.length != UNDEFINED and expected <= self.length <= self.size - self.place
 
-    def _are_fragments(self, file: BinaryIO) -> bool:
-        """DICOM part 5, A.4."""
+    def holds_fragments(self, file: BinaryIO) -> bool:
+        """Whether compressed pixels are in the file from the first fragment to the last (DICOM part 5, A.4)."""
+        if self.length != UNDEFINED:
+            return False
         place = self.place
         while place + FRAGMENT.size <= self.size:
             file.seek(place)
@@ -128,8 +126,11 @@ def _check_pixels(header: Dataset, pixels: _PixelElement, name: str, file: Binar
     rows, columns = int(header.Rows), int(header.Columns)
     samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 8)
     check_size(name, (columns, rows), samples * max(1, bits // 8))
-    packed = header.file_meta.TransferSyntaxUID.is_compressed
-    if not pixels.holds(0 if packed else rows * columns * samples * bits // 8, file):
+    if header.file_meta.TransferSyntaxUID.is_compressed:
+        whole = pixels.holds_fragments(file)
+    else:
+        whole = pixels.holds(rows * columns * samples * bits // 8)
+    if not whole or pixels.kind not in ((None,) if header.is_implicit_VR else PIXEL_KINDS):
         raise PictureError(f"{name} is cut off: it holds fewer pixels than it says. Copy or export it again.")
     stored, high = header.get("BitsStored"), header.get("HighBit")
     if stored is not None and high is not None and int(high) != int(stored) - 1:
