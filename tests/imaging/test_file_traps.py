@@ -102,6 +102,14 @@ def test_a_picture_cannot_reach_another_file_of_the_machine(tmp_path, name, head
         read_picture(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["chest.png", "chest.jpg", "chest.nrrd", "chest.mha", "chest.nii"])
+def test_dicom_under_another_name_is_refused(tmp_path, name):
+    """Its sides, brightness and damage would go unseen."""
+    drawn_dicom(np.zeros((8, 9), np.uint16), "x", "CR", "x", 12).save_as(tmp_path / name, write_like_original=False)
+    with pytest.raises(PictureError, match=rf"{name} cannot be read: it is damaged"):
+        read_picture(tmp_path / name)
+
+
 def header_of(folder: Path, suffix: str) -> tuple[list[bytes], bytes]:
     """The lines of a header as ITK writes it, and the pixels."""
     path = folder / f"good{suffix}"

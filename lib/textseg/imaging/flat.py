@@ -14,6 +14,7 @@ from textseg.imaging.kinds import suffix_of
 FLAT_AXES = "LIP"  # a frontal view; an axial slice in standard display is stored the same way
 EXIF_ORIENTATION, UPRIGHT = 274, 1
 GREY_ALPHA = 4  # PNG colour type
+PNG_BEGINS, PNG_HEADER = b"\x89PNG\r\n\x1a\n", 26  # bytes, up to the colour type
 
 
 def decode_flat(path: Path) -> Decoded:
@@ -38,15 +39,23 @@ def decode_flat(path: Path) -> Decoded:
 
 
 def _png_kind(path: Path) -> tuple[int, int]:
-    """Bits per channel and colour type as a PNG's header says them; zeros for another file."""
+    """Bits per channel and colour type as a PNG's header says them; zeros for a file called otherwise.
+
+    Raises ValueError for a file that is called PNG and is none: ITK would tell of a picture without pixels.
+    """
+    if suffix_of(path) != ".png":
+        return 0, 0
     with path.open("rb") as file:
-        header = file.read(26)
-    return (header[24], header[25]) if suffix_of(path) == ".png" and len(header) == 26 else (0, 0)
+        header = file.read(PNG_HEADER)
+    if len(header) < PNG_HEADER or not header.startswith(PNG_BEGINS):
+        raise ValueError("not a PNG")
+    return header[24], header[25]
 
 
 def _header(path: Path) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    reader.SetImageIO("PNGImageIO" if suffix_of(path) == ".png" else "JPEGImageIO")  # ITK would go by what is in it
     reader.ReadImageInformation()
     return reader
 
