@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, Sequence
-from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from textseg.data.dicom_files import drawn_dicom
 from textseg.errors import PictureError
+from textseg.imaging.patient import patient_of
 from textseg.imaging.read import read_picture
+from textseg.imaging.series import count_series
 
 GREY = np.arange(40 * 56, dtype=np.uint16).reshape(40, 56)
 VALUES = GREY.astype(float)
@@ -107,7 +109,9 @@ def test_a_damaged_length_of_the_pixels_is_refused_and_takes_no_memory(tmp_path,
     Path("/proc/self/clear_refs").write_text("5")
     before = peak_mb()
     if packed or behind < 10:
-        with pytest.raises(PictureError, match=r"chest\.dcm (is cut off: it holds fewer|holds no pixels)"):
+        with pytest.raises(
+            PictureError, match=r"chest\.dcm (is cut off: it holds fewer|holds no pixels|is damaged, or stores)"
+        ):
             read_picture(path)
     else:
         assert read_picture(path).slices.shape == (1, *GREY.shape)  # some pixels have other values
@@ -124,12 +128,38 @@ def test_fragments_that_have_no_end_are_refused(tmp_path):
         read_picture(path)
 
 
-def test_deflated_files_are_refused_before_they_are_unpacked(tmp_path):
+def deflated(path: Path) -> None:
     data = drawn_dicom(GREY, "x", "CR", "x", 12)
     data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    data.save_as(tmp_path / "chest.dcm", write_like_original=False)
+    data.save_as(path, write_like_original=False)
+
+
+def test_deflated_files_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
+    deflated(tmp_path / "chest.dcm")
+    monkeypatch.setattr("zlib.decompress", lambda *_: pytest.fail("it was unpacked"))
     with pytest.raises(PictureError, match=r"chest\.dcm is deflated DICOM"):
         read_picture(tmp_path / "chest.dcm")
+    assert count_series(tmp_path) == 1 and patient_of(tmp_path / "chest.dcm") == ""
+
+
+def test_implicit_elements_in_a_file_that_says_explicit_are_read(tmp_path):
+    """A known fault of exporting programs."""
+    data = drawn_dicom(GREY, "x", "CR", "x", 12)
+    data.is_implicit_VR = True
+    data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    data.save_as(tmp_path / "chest.dcm", write_like_original=False)
+    content = (tmp_path / "chest.dcm").read_bytes()
+    assert content.count(b"1.2.840.10008.1.2\0") == 1
+    (tmp_path / "chest.dcm").write_bytes(said_explicit(content))
+    assert read_picture(tmp_path / "chest.dcm").slices.shape == (1, *GREY.shape)
+
+
+def said_explicit(content: bytes) -> bytes:
+    """With another transfer syntax and the length of its group, two bytes longer."""
+    at = content.index(b"\x02\0\x10\0UI\x12\0") + 6
+    longer = content[:at] + b"\x14\0" + b"1.2.840.10008.1.2.1\0" + content[at + 2 + 18 :]
+    length = int.from_bytes(longer[140:144], "little") + 2
+    return longer[:140] + length.to_bytes(4, "little") + longer[144:]
 
 
 @settings(max_examples=150)

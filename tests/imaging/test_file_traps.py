@@ -150,7 +150,11 @@ def test_a_header_that_would_end_the_process_is_refused(tmp_path, suffix, line):
         (".nrrd", b"Segmentation_ConversionParameters:=" + b"Collapse labelmaps|1: x|" * 400),
         (".nrrd", b"# " + b"A comment: " * 400),
         (".nrrd", b"content: a chest"),
+        (".nrrd", b"0010|0010:=Yamada^Tarou=\x1b$B;3ED\x1b(B"),
         (".mha", b"Comment = a chest: supine"),
+        (".mha", b"0008|0060 = CR"),
+        (".mha", b"dim[0] = 3"),
+        (".mha", b"0008|2111 = " + b"derived: " * 400),
     ],
 )
 def test_long_lines_that_do_no_harm_are_read(tmp_path, suffix, line):
@@ -158,6 +162,22 @@ def test_long_lines_that_do_no_harm_are_read(tmp_path, suffix, line):
     path = tmp_path / f"good{suffix}"
     path.write_bytes(b"\n".join([first, line, *rest]) + pixels)
     assert read_picture(path).grid.size == (9, 8, 3)
+
+
+@pytest.mark.parametrize("kind", ["nii.gz", "dcm"])
+def test_what_itk_turns_into_metaimage_or_nrrd_is_read(tmp_path, kind):
+    """It takes the source's own fields along."""
+    if kind == "dcm":
+        drawn_dicom(np.zeros((8, 9), np.uint16), "x", "CR", "x", 12).save_as(
+            tmp_path / "a.dcm", write_like_original=False
+        )
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 8, 9), np.uint8)), str(tmp_path / "a.nii.gz"))
+    image = sitk.ReadImage(str(tmp_path / f"a.{kind}"))
+    assert image.GetMetaDataKeys()
+    for name in ("b.mha", "b.nrrd"):
+        sitk.WriteImage(image, str(tmp_path / name), useCompression=True)
+        assert read_picture(tmp_path / name).grid.size[:2] == (9, 8)
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -42,14 +42,17 @@ class _PixelElement:
     place: int
     size: int
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether they are fragments of compressed pixels, as far as the file claims."""
+        return self.length == UNDEFINED
+
     def holds(self, expected: int) -> bool:
         """Whether so many bytes or more are in the file, and all that it claims."""
-        return self.length != UNDEFINED and expected <= self.length <= self.size - self.place
+        return expected <= self.length <= self.size - self.place
 
     def holds_fragments(self, file: BinaryIO) -> bool:
         """Whether compressed pixels are in the file from the first fragment to the last (DICOM part 5, A.4)."""
-        if self.length != UNDEFINED:
-            return False
         place = self.place
         while place + FRAGMENT.size <= self.size:
             file.seek(place)
@@ -81,6 +84,23 @@ def read_header(path: Path, asked: str = "") -> Dataset:
     if modality_of(header) == CT:
         _check_geometry(header, path.name)
     return header
+
+
+def read_tag(path: Path, keyword: str) -> str:
+    """What a DICOM file says under one keyword before its pixels; "" where it says nothing, or is damaged."""
+    try:
+        _check_not_deflated(path)
+        return str(dcmread(path, stop_before_pixels=True, specific_tags=[keyword]).get(keyword) or "").strip()
+    except Exception:  # pydicom raises nearly everything for a damaged file
+        return ""
+
+
+def _check_not_deflated(path: Path) -> None:
+    """All of such a file would be unpacked to read a line of it, and a small one may hold gigabytes."""
+    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise PictureError(
+            f"{path.name} is deflated DICOM, which is not supported. Export it without, or as JPEG 2000."
+        )
 
 
 def _read(file: BinaryIO) -> tuple[Dataset, _PixelElement | None]:
@@ -126,11 +146,10 @@ def _check_pixels(header: Dataset, pixels: _PixelElement, name: str, file: Binar
     rows, columns = int(header.Rows), int(header.Columns)
     samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 8)
     check_size(name, (columns, rows), samples * max(1, bits // 8))
-    if header.file_meta.TransferSyntaxUID.is_compressed:
-        whole = pixels.holds_fragments(file)
-    else:
-        whole = pixels.holds(rows * columns * samples * bits // 8)
-    if not whole or pixels.kind not in ((None,) if header.is_implicit_VR else PIXEL_KINDS):
+    packed = header.file_meta.TransferSyntaxUID.is_compressed
+    if pixels.kind not in (PIXEL_KINDS if packed else (None, *PIXEL_KINDS)) or packed is not pixels.is_packed:
+        raise PictureError(f"{name} is damaged, or stores its pixels otherwise than it says. Copy or export it again.")
+    if not (pixels.holds_fragments(file) if packed else pixels.holds(rows * columns * samples * bits // 8)):
         raise PictureError(f"{name} is cut off: it holds fewer pixels than it says. Copy or export it again.")
     stored, high = header.get("BitsStored"), header.get("HighBit")
     if stored is not None and high is not None and int(high) != int(stored) - 1:

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
-
+from textseg.imaging.dicom_header import read_tag
 from textseg.imaging.kinds import DICOM_SUFFIXES, suffix_of
 from textseg.imaging.series import dicom_files
 
@@ -14,8 +12,4 @@ def patient_of(path: Path) -> str:
     files = dicom_files(path) if path.is_dir() else [path]
     if not files or (path.is_file() and suffix_of(path) not in DICOM_SUFFIXES):
         return ""
-    try:
-        header = dcmread(files[0], stop_before_pixels=True, specific_tags=["PatientID"])
-    except (InvalidDicomError, OSError, ValueError):
-        return ""
-    return str(header.get("PatientID") or "").strip()
+    return read_tag(files[0], "PatientID")

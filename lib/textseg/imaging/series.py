@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from textseg.errors import PictureError
 from textseg.imaging.decoded import Decoded, check_grid, check_size, check_values, damaged_unless_read, pixels_of
 from textseg.imaging.dicom import decode_dicom, read_pixels
-from textseg.imaging.dicom_header import modality_of, read_header
+from textseg.imaging.dicom_header import modality_of, read_header, read_tag
 from textseg.imaging.grid import Grid
 from textseg.imaging.kinds import DICOM_SUFFIXES, suffix_of
 
@@ -28,7 +28,7 @@ def dicom_files(folder: Path) -> list[Path]:
 
 def count_series(folder: Path) -> int:
     """How many DICOM series lie in a folder; a damaged file counts as one, so that it is told of when it is read."""
-    return len({_series_of_file(path) for path in dicom_files(folder)})
+    return len({read_tag(path, "SeriesInstanceUID") for path in dicom_files(folder)})
 
 
 def decode_series(folder: Path, asked: str = "") -> Decoded:
@@ -97,14 +97,6 @@ def _begins_like_dicom(path: Path) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
-
-
-def _series_of_file(path: Path) -> str:
-    try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
-        return str(header.get("SeriesInstanceUID") or "")
-    except Exception:  # pydicom raises nearly everything for a damaged file
-        return ""
 
 
 def _check_others(folder: Path, files: list[Path]) -> None:

@@ -10,11 +10,10 @@ from textseg.errors import PictureError
 from textseg.imaging.kinds import suffix_of
 
 LONGEST_HEADER = 2**20  # bytes
-LONGEST_LINE = {".nrrd": 500, ".mha": 250}  # bytes; NrrdIO ends the process beyond 1,000, MetaIO beyond 255
+LONGEST_NRRD_LINE, LONGEST_METAIMAGE_LINE = 500, 250  # bytes; from 1,000 and 256 on their readers end the process
 LINE_ENDS = re.compile(rb"\r\n|[\r\n]")
-CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-METAIMAGE_LINE = re.compile(rb"\s*(\w+)\s*[=:]\s*(.*?)\s*")
-NDIMS = re.compile(rb"[1-9]")  # MetaIO writes over its own memory beyond 10
+METAIMAGE_LINE = re.compile(rb"\s*([^=:]*?)\s*[=:]\s*(.*?)\s*")
+NDIMS = re.compile(rb"\s*NDims\s*=\s*[1-9]\s*")  # MetaIO writes over its own memory beyond 10
 
 
 def check_text_header(path: Path) -> None:
@@ -24,30 +23,24 @@ def check_text_header(path: Path) -> None:
     """
     with path.open("rb") as file:
         text = file.read(LONGEST_HEADER)
-    check = _metaimage_ends if suffix_of(path) == ".mha" else _nrrd_ends
-    if not check(path.name, _lines(text, LONGEST_LINE[suffix_of(path)])):
+    ends = _metaimage_ends if suffix_of(path) == ".mha" else _nrrd_ends
+    if not ends(path.name, _lines(text)):
         raise PictureError(f"{path.name} cannot be read: it is damaged, or its header is far too long. Export it anew.")
 
 
-def _lines(text: bytes, longest: int) -> Iterator[bytes]:
-    """The lines of a header, until one that no library should see; whoever asks stops at the header's end."""
+def _lines(text: bytes) -> Iterator[bytes]:
+    """The lines of a header, until one with a NUL, where readers stop and we would not; for as long as one asks."""
     place = 0
     for end in LINE_ENDS.finditer(text):
         line = text[place : end.start()]
-        if CONTROL.search(line) or (len(line) > longest and not _is_free_text(line, longest)):
+        if b"\0" in line:
             return
         yield line
         place = end.end()
 
 
-def _is_free_text(line: bytes, longest: int) -> bool:
-    """A comment or a pair of key and value of an NRRD, which are taken at any length."""
-    key, pair, _ = line.partition(b":=")
-    return line.startswith(b"#") or bool(pair and b": " not in key and len(key) <= longest)
-
-
 def _nrrd_ends(name: str, lines: Iterator[bytes]) -> bool:
-    """Whether an empty line ends the header."""
+    """Whether an empty line ends the header, with no field before that is too long."""
     before = b""
     for line in lines:
         if not line and before:
@@ -55,23 +48,37 @@ def _nrrd_ends(name: str, lines: Iterator[bytes]) -> bool:
         key = line.replace(b"=", b":").partition(b":")[0].strip().lower()
         if key in (b"data file", b"datafile"):
             raise _elsewhere(name)
+        if len(line) > LONGEST_NRRD_LINE and not _is_free_text(line):
+            return False
         before = line
     return False
 
 
+def _is_free_text(line: bytes) -> bool:
+    """A comment or a pair of key and value of an NRRD, which may have any length."""
+    key, pair, _ = line.partition(b":=")
+    return line.startswith(b"#") or bool(pair and b": " not in key and len(key) <= LONGEST_NRRD_LINE)
+
+
 def _metaimage_ends(name: str, lines: Iterator[bytes]) -> bool:
-    """Whether a line says that the pixels follow, after one with a number of dimensions that there can be."""
+    """Whether a line says that the pixels follow, after one with a number of dimensions that there can be.
+
+    Other programs' own fields (0008|0060, dim[0]) may have any length; MetaIO's own are named in letters alone.
+    """
     has_dimensions = False
     for line in lines:
         pair = METAIMAGE_LINE.fullmatch(line)
-        key, value = (pair[1].lower(), pair[2]) if pair else (b"", b"")
+        key, value = (pair[1].lower(), pair[2].lower()) if pair else (b"", b"")
+        if key == b"elementdatafile" and value != b"local":
+            raise _elsewhere(name)
         if key == b"elementdatafile":
-            if value.lower() != b"local":
-                raise _elsewhere(name)
             return has_dimensions
-        if (line.strip() and not pair) or (key == b"ndims" and not NDIMS.fullmatch(value)):
+        if b"ndims" in line.lower():
+            has_dimensions = bool(NDIMS.fullmatch(line))
+            if not has_dimensions:
+                return False
+        if b"elementdatafile" in line.lower() or (key.isalpha() and len(line) > LONGEST_METAIMAGE_LINE):
             return False
-        has_dimensions = has_dimensions or key == b"ndims"
     return False
 
 
