@@ -323,8 +323,27 @@ def test_a_login_that_has_ended_leads_to_the_form_again(url: str, realm: RealmSe
     headers = {"Cookie": f"{COOKIE}={realm.token(exp=1)}", "Accept": "text/html"}
     answer = requests.get(f"{url}/textseg/", headers=headers, allow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (303, "login")
+    assert "Your login has ended" in requests.get(f"{url}/textseg/login", headers=headers).text
     no_role = {"Cookie": f"{COOKIE}={realm.token(realm_access={})}", "Accept": "text/html"}
     assert_refused(requests.get(f"{url}/textseg/", headers=no_role), 403, '"monailabel-user"')
+
+
+@pytest.mark.parametrize(
+    ("claims", "said"),
+    [
+        ({"iss": "https://evil.example/realms/r"}, "not one of this server"),
+        ({"preferred_username": None, "sub": None}, "names no user"),
+        ({"realm_access": {}}, "monailabel-user"),
+    ],
+)
+def test_a_token_that_would_be_refused_is_told_in_the_form(
+    url: str, realm: RealmServer, monkeypatch: pytest.MonkeyPatch, claims: dict, said: str
+) -> None:
+    whole = realm.token
+    monkeypatch.setattr(realm, "token", lambda: whole(**claims))
+    browser = in_browser(url)
+    answer = log_in(browser, url)
+    assert answer.status_code in (401, 403) and said in answer.text and "<form" in answer.text and not browser.cookies
 
 
 def test_a_token_that_no_browser_keeps_is_told(url: str, realm: RealmServer, monkeypatch: pytest.MonkeyPatch) -> None:

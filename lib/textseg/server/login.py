@@ -29,7 +29,13 @@ logger = logging.getLogger(__name__)
 
 def install_login(app: FastAPI) -> None:
     """Tokens are read here instead of in MONAI Label, by all its routes. May be called again."""
-    app.dependency_overrides[get_current_user] = user_of(Realm())
+    app.state.textseg_realm = Realm()
+    app.dependency_overrides[get_current_user] = user_of(realm_of(app))
+
+
+def realm_of(app: FastAPI) -> Realm:
+    """The realm whose tokens get into an app, after `install_login`."""
+    return app.state.textseg_realm
 
 
 def user_of(realm: Realm) -> Callable[[Request], User]:
@@ -40,11 +46,16 @@ def user_of(realm: Realm) -> Callable[[Request], User]:
         if not settings.MONAI_LABEL_AUTH_ENABLE:
             return DEFAULT_USER
         try:
-            return _user(_claims(realm, _token(request)))
+            return user_behind(realm, _token(request))
         except HTTPException as error:
             raise (_to_the_form() if error.status_code == 401 and _is_browser(request) else error) from error
 
     return current_user
+
+
+def user_behind(realm: Realm, token: str) -> User:
+    """Whom a token is of. Raises HTTPException 401 for one that is not valid, 503 where the realm does not answer."""
+    return _user(_claims(realm, token))
 
 
 def login_router() -> APIRouter:

@@ -1,13 +1,15 @@
 """/textseg/login: the form by which a browser gets its token for the status page, where the server has a login."""
 
+import asyncio
 from html import escape
 from typing import Annotated
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC
 
-from textseg.server.login import COOKIE, FORM, fetch_token
+from textseg.server.login import COOKIE, FORM, fetch_token, realm_of, user_behind
 from textseg.server.status_page import POLICY
 
 LONGEST = 3800  # bytes of a token: browsers drop a cookie of more than 4096, name and attributes included
@@ -20,7 +22,11 @@ TOO_LONG = (
     "Your login token is too long for a browser to keep. Ask whoever runs the login server to put less into it, or use "
     "textseg status on the server."
 )
-WELCOME = "This server wants a login. What you write goes to its login server; only a token that ends soon is kept."
+WELCOME = (
+    "This server wants a login. What you write goes to its login server; the browser keeps a cookie with a token that "
+    "ends soon, and nothing else."
+)
+ENDED = "Your login has ended: log in again."
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>textseg: log in</title><style>
@@ -48,15 +54,19 @@ def login_form_router() -> APIRouter:
     return router
 
 
-def _form() -> Response:
-    return _page(WELCOME) if settings.MONAI_LABEL_AUTH_ENABLE else _to_the_page()
+def _form(request: Request) -> Response:
+    if not settings.MONAI_LABEL_AUTH_ENABLE:
+        return _to_the_page()
+    return _page(ENDED if COOKIE in request.cookies else WELCOME)
 
 
 def _log_in(request: Request, username: Annotated[str, Form()], password: Annotated[str, Form()]) -> Response:
+    """To the page with a token that gets in there, or the form again with the reason."""
     if not settings.MONAI_LABEL_AUTH_ENABLE:
         return _to_the_page()
     try:
         token = fetch_token(username, password)["access_token"]
+        asyncio.run(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER)(user_behind(realm_of(request.app), token)))
     except HTTPException as error:
         return _page(error.detail, error.status_code)
     if len(token) > LONGEST:
