@@ -9,6 +9,7 @@ REFERENCE = Measured(
     right=(0.9, 0.8),
     mirrored=(0.1, 0.0),
     shares=(0.98,) * 4,
+    denied=(False,) * 10,
 )
 
 
@@ -119,8 +120,37 @@ def test_the_words_of_the_hold_out_count_too():
 
 
 def test_a_denial_that_is_answered_by_a_mask_is_kept_back():
-    verdict = judged(held(gain=0.05), changed(denied=1))
-    assert not verdict.passed and "denies" in verdict.sentence("v0001")
+    verdict = judged(held(gain=0.05), changed(denied=(True, *(False,) * 9)))
+    assert not verdict.passed and "drawn on 1 pictures whose prompt denies" in verdict.sentence("v0001")
+
+
+def test_a_denial_that_breaks_is_not_made_up_for_by_one_that_heals():
+    first, second = (True, *(False,) * 9), (False, True, *(False,) * 8)
+    served, candidate = Standing(plain(), changed(denied=first)), Standing(held(gain=0.05), changed(denied=second))
+    assert "denies" in judge(served, candidate).sentence("v0001")
+    assert judge(served, Standing(held(gain=0.05), changed(denied=first))).passed
+
+
+def test_drawn_pictures_do_not_hide_that_real_ones_no_longer_obey():
+    obedient = changed(right=(0.9,) * 24, mirrored=(0.0,) * 24)
+    served = Standing(Measured(dice=(0.7,) * 12, right=(0.7,) * 10, mirrored=(0.2,) * 10), obedient)
+    candidate = Standing(Measured(dice=(0.72,) * 12, right=(0.72,) * 10, mirrored=(0.7,) * 10), obedient)
+    sentence = judge(served, candidate).sentence("v0001")
+    assert "prompts no longer matter on the held-out pictures, sensitivity 0.50 -> 0.02" in sentence
+
+
+def test_a_model_whose_words_never_mattered_may_go_on_learning():
+    nothing = changed(right=(0.5, 0.5), mirrored=(0.6, 0.6))
+    assert judge(Standing(plain(), nothing), Standing(held(gain=0.05), nothing)).passed
+
+
+def test_segments_of_one_picture_count_as_one_picture():
+    names = tuple(f"p{number // 4}" for number in range(8))
+    served = Measured(dice=(0.7,) * 8, names=names)
+    candidate = Measured(dice=(0.9, 0.5, 0.9, 0.5, 0.9, 0.5, 0.9, 0.5), names=names)
+    verdict = judged(candidate, served=served)
+    assert verdict.passed and "weak evidence (2 held-out pictures)" in verdict.sentence("v0001")
+    assert verdict.figures["margin"]["low"] == verdict.figures["margin"]["high"] == pytest.approx(0)
 
 
 @pytest.mark.parametrize("where", ["hold-out", "reference set"])
@@ -133,7 +163,7 @@ def test_a_few_pictures_that_become_far_worse_are_kept_back(where):
 
 
 def test_every_fault_is_told():
-    verdict = judged(held(gain=-0.05), changed(dice=tuple(dice - 0.3 for dice in REFERENCE.dice), denied=2))
+    verdict = judged(held(gain=-0.05), changed(dice=tuple(dice - 0.3 for dice in REFERENCE.dice), denied=(True,) * 10))
     sentence = verdict.sentence("v0006")
     assert all(word in sentence for word in ("denies", "reference set", "held-out", "worst tenth"))
 

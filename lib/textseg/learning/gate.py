@@ -27,17 +27,19 @@ NO_WORDS = "no infection"
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on one set. dice: per picture, right text. right, mirrored: of the pictures whose text names one side.
+    """One model on one set. dice: of each question, right text. right, mirrored: of those whose text names one side.
 
-    shares: of what is drawn when a two-sided picture is asked for one side, in that half. denied: pictures whose denial
-    was not answered by an empty mask.
+    A picture with several segments is asked several times; names: of the pictures, () where each is asked once. shares:
+    of what is drawn when a two-sided picture is asked for one side, in that half. denied: whether each question's
+    picture, asked for what a denial denies, was not answered by an empty mask.
     """
 
     dice: tuple[float, ...] = ()
     right: tuple[float, ...] = ()
     mirrored: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
-    denied: int = 0
+    denied: tuple[bool, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __add__(self, other: "Measured") -> "Measured":
         return Measured(**{key: value + getattr(other, key) for key, value in vars(self).items()})
@@ -53,15 +55,28 @@ class Measured:
         return float(np.mean(self.shares)) if self.shares else None
 
     @property
+    def by_picture(self) -> np.ndarray:
+        """Mean Dice of every picture."""
+        found: dict[object, list[float]] = {}
+        for name, dice in zip(self.names or range(len(self.dice)), self.dice, strict=True):
+            found.setdefault(name, []).append(dice)
+        return np.array([np.mean(dices) for dices in found.values()])
+
+    @property
+    def pictures(self) -> int:
+        """How many there are."""
+        return len(self.by_picture)
+
+    @property
     def worst_decile(self) -> float | None:
         """Mean Dice of the worst tenth of the pictures, at least one; None without pictures."""
-        return float(np.mean(sorted(self.dice)[: max(1, len(self.dice) // 10)])) if self.dice else None
+        return float(np.mean(np.sort(self.by_picture)[: max(1, self.pictures // 10)])) if self.dice else None
 
     def figures(self) -> dict[str, Any]:
         """For reports, JSON-ready."""
-        dice = float(np.mean(self.dice)) if self.dice else None
-        summary = {key: getattr(self, key) for key in ("worst_decile", "sensitivity", "share", "denied")}
-        return {"pictures": len(self.dice), "dice_image": dice, **summary}
+        dice = float(np.mean(self.by_picture)) if self.dice else None
+        summary = {key: getattr(self, key) for key in ("worst_decile", "sensitivity", "share")}
+        return {"pictures": self.pictures, "dice_image": dice, **summary, "denied": sum(self.denied)}
 
 
 @dataclass(frozen=True)
@@ -102,7 +117,8 @@ def measure(predictor: Predictor, records: Sequence[Record]) -> Measured:
         right=tuple(row["dice_right"] for row in one_sided),
         mirrored=tuple(row["dice_mirrored"] for row in one_sided),
         shares=tuple(row[key] for row in rows for key in ("share_left", "share_right") if key in row),
-        denied=sum(_draws_when_denied(predictor, record) for record in records),
+        denied=tuple(_draws_when_denied(predictor, record) for record in records),
+        names=tuple(row["image"] for row in rows),
     )
 
 
@@ -138,7 +154,7 @@ class Margin:
 
 def margin(served: Measured, candidate: Measured) -> Margin:
     """Of one model over another on the same pictures."""
-    gains = np.subtract(candidate.dice, served.dice)
+    gains = candidate.by_picture - served.by_picture
     if not len(gains):
         return Margin(0)
     if np.ptp(gains) == 0:
@@ -151,15 +167,22 @@ def margin(served: Measured, candidate: Measured) -> Margin:
 
 def _words_faults(served: Standing, candidate: Standing) -> list[str]:
     before, after = (standing.holdout + standing.reference for standing in (served, candidate))
+    broken = sum(new and not old for old, new in zip(before.denied, after.denied, strict=True))
+    faults = [f"something is drawn on {broken} pictures whose prompt denies any, and was not before"] if broken else []
+    faults += _power_faults(before, after)
+    # Drawn pictures obey easily: among them it would go unseen that the words lose their power over real ones.
+    return faults + _power_faults(served.holdout, candidate.holdout, " on the held-out pictures", ENOUGH)
+
+
+def _power_faults(before: Measured, after: Measured, where: str = "", least: int = 1) -> list[str]:
+    """Where the words lose their power over masks. least: questions that must have been asked."""
     faults = []
-    if after.denied > before.denied:
-        faults.append(f"something is drawn on {after.denied} pictures whose prompt denies any, {before.denied} before")
-    for name, old, new in (
-        ("sensitivity", before.sensitivity, after.sensitivity),
-        ("share on the asked side", before.share, after.share),
+    for name, asked, old, new in (
+        ("sensitivity", before.right, before.sensitivity, after.sensitivity),
+        ("share on the asked side", before.shares, before.share, after.share),
     ):
-        if old is not None and new is not None and new < SENSITIVITY_KEPT * old:
-            faults.append(f"prompts no longer matter, {name} {old:.2f} -> {new:.2f}")
+        if len(asked) >= least and old > 0 and new < SENSITIVITY_KEPT * old:
+            faults.append(f"prompts no longer matter{where}, {name} {old:.2f} -> {new:.2f}")
     return faults
 
 
@@ -191,7 +214,7 @@ def _reference_faults(served: Standing, candidate: Standing) -> list[str]:
 
 
 def _is_weak(served: Standing) -> bool:
-    return len(served.holdout.dice) < ENOUGH
+    return served.holdout.pictures < ENOUGH
 
 
 def _decile_faults(served: Standing, candidate: Standing) -> list[str]:
@@ -200,7 +223,7 @@ def _decile_faults(served: Standing, candidate: Standing) -> list[str]:
         ("hold-out", served.holdout, candidate.holdout),
         ("reference set", served.reference, candidate.reference),
     ):
-        enough = len(old.dice) >= ENOUGH
+        enough = old.pictures >= ENOUGH
         if enough and new.worst_decile < old.worst_decile - DECILE_FALL:
             faults.append(f"worst tenth of the {name} worse, {old.worst_decile:.3f} -> {new.worst_decile:.3f}")
     return faults
@@ -216,7 +239,7 @@ def _gain(margin: Margin, served: Standing, candidate: Standing) -> str:
     if not margin.weak:
         return _told(margin)
     old, new = (float(np.mean(standing.reference.dice)) for standing in (served, candidate))
-    return f"{new - old:+.3f} Dice on {len(served.reference.dice)} reference pictures{_weakness(served)}"
+    return f"{new - old:+.3f} Dice on {served.reference.pictures} reference pictures{_weakness(served)}"
 
 
 def _told(margin: Margin) -> str:
@@ -224,7 +247,7 @@ def _told(margin: Margin) -> str:
 
 
 def _weakness(served: Standing) -> str:
-    return f", weak evidence ({len(served.holdout.dice)} held-out pictures)"
+    return f", weak evidence ({served.holdout.pictures} held-out pictures)"
 
 
 def _figures(served: Standing, candidate: Standing, margin: Margin) -> dict[str, Any]:
