@@ -69,6 +69,31 @@ def test_what_the_base_was_trained_on_never_comes_in(tmp_path):
     assert not HoldOut(tmp_path).split(everything, Seen()).held  # it was trained on since
 
 
+def held_patient(folder: Path) -> str:
+    """A patient who would be held out."""
+    for number in range(100):
+        patient = f"patient{number}"
+        if HoldOut(folder / patient).split([correction(0, patient)], Seen()).held:
+            return patient
+    raise AssertionError
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_a_patient_whom_the_base_knows_is_not_held_out_in_any_order(tmp_path, order):
+    patient = held_patient(tmp_path)
+    seen = Seen([correction(1).pixels])
+    split = HoldOut(tmp_path).split([correction(number, patient) for number in order], seen)
+    assert not split.held and len(split.training) == 2
+
+
+def test_what_is_held_out_never_judges_a_model_whose_base_knows_it(tmp_path):
+    pictures = [correction(number) for number in range(50)]
+    held = HoldOut(tmp_path).split(pictures, Seen()).held
+    split = HoldOut(tmp_path).split(pictures, Seen(each.pixels for each in pictures))
+    assert held and not split.held and not names(split.training) & names(held)
+    assert names(HoldOut(tmp_path).split(pictures, Seen()).held) == names(held)
+
+
 def test_a_damaged_file_is_told_and_shuffles_nothing(tmp_path):
     HoldOut(tmp_path).split([correction(1)], Seen())
     (tmp_path / FILE).write_text("{")

@@ -141,6 +141,26 @@ def test_what_loses_much_on_the_reference_set_is_judged_as_it_is(learning, monke
     assert "worse on the reference set" in outcome.verdict and learning.versions.served().version == "v0000"
 
 
+def test_a_rollback_while_a_training_runs_stays(learning, untrained, monkeypatch):
+    """What it was trained from is what somebody found bad."""
+    learning.retrained(some(learning, 3))
+    learning.retrained(some(learning, 3))
+    assert learning.versions.served().version == "v0002"
+    train = retraining.train
+
+    def rolled_back_meanwhile(*given: object, **more: object) -> Trained:
+        learning.versions.rollback()
+        return train(*given, **more)
+
+    monkeypatch.setattr(retraining, "train", rolled_back_meanwhile)
+    outcome = learning.retrained(some(learning, 3))
+    assert not outcome.published and learning.versions.served().version == "v0001"
+    assert outcome.verdict.startswith("kept v0001: it serves since this training began, which started from v0002")
+    assert learning.versions.verdicts()[-1].sentence == outcome.verdict
+    monkeypatch.setattr(retraining, "train", train)
+    assert learning.retrained(some(learning, 3)).published
+
+
 def test_publishing_can_be_switched_off(learning, untrained):
     outcome = learning.retrained(some(learning, 4), publish=NEVER)
     assert not outcome.published and learning.versions.served().version == "v0000"

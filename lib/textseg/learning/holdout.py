@@ -41,16 +41,21 @@ class HoldOut:
     def split(self, corrections: "Sequence[Correction]", seen: Seen) -> Split:
         """Who trains and who is held out, noted for good. seen: what the model's base was trained on.
 
-        Raises StoreError where the note cannot be read or written: nothing is shuffled anew.
+        What is held out for another model, and this one's base was trained on, is neither: it would be praised for what
+        it knows. Raises StoreError where the note cannot be read or written: nothing is shuffled anew.
         """
         told = self._read()
         split = Split([], [])
-        for correction in corrections:
+        # Those that were seen first: they decide for all pictures of their patients.
+        for correction in sorted(corrections, key=lambda each: each.pixels not in seen):
             held = self._is_held(correction, told, seen)
-            (split.held if held else split.training).append(correction)
             noted = told["held" if held else "trained"]
             for key in _keys(correction):
                 noted.setdefault(key, iso_time())
+            if not held:
+                split.training.append(correction)
+            elif correction.pixels not in seen:
+                split.held.append(correction)
         if corrections:
             self._write(told)
         return split

@@ -29,11 +29,15 @@ from textseg.learning.gate import Judgement, Standing, goes_too_far, judge, meas
 from textseg.learning.holdout import HoldOut, Split
 from textseg.learning.reference import reference_records
 from textseg.learning.tuning import SLOWER, Words, fine_tuning, samples_of
-from textseg.learning.versions import Served, Versions
+from textseg.learning.versions import Overtaken, Served, Versions
 from textseg.learning.way import SHARES, Candidate, Way, state_of
 from textseg.registry import ModelSpec
 
 GATE, NEVER = ("gate", "never")  # what becomes of a candidate that passes
+OVERTAKEN = (
+    "kept {now}: it serves since this training began, which started from {before} and was held against that; train "
+    "again to go on from {now}"
+)
 logger = logging.getLogger(__name__)
 
 
@@ -207,15 +211,26 @@ def _settled(
 ) -> Outcome:
     """Published, or kept with the reason; the report of the gate is kept either way."""
     report = {"started_from": served.version, "gate": judgement.figures, "dice": judgement.dice(), **told}
+    verdict, version = _kept(served, judgement), ""
     if judgement.passed and task.publish == GATE:
-        verdict = judgement.sentence(task.versions.next_version())
-        whole = {**report, "verdict": verdict}
-        version = task.versions.publish(candidate.network, candidate.manifest, whole, candidate.seen)
-    else:
-        verdict, version = _kept(served, judgement), ""
+        try:
+            verdict, version = _published(task, served, candidate, judgement, report)
+        except Overtaken as error:
+            verdict = OVERTAKEN.format(now=error.version, before=served.version)
+    if not version:
         task.versions.reject({**report, "verdict": verdict})
     logger.info("%s", verdict)
     return Outcome(verdict, version, report)
+
+
+def _published(
+    task: Retraining, served: Served, candidate: Candidate, judgement: Judgement, report: dict[str, Any]
+) -> tuple[str, str]:
+    """The verdict and the version. Raises Overtaken."""
+    verdict = judgement.sentence(task.versions.next_version())
+    whole = {**report, "verdict": verdict}
+    version = task.versions.publish(candidate.network, candidate.manifest, whole, candidate.seen, after=served.version)
+    return verdict, version
 
 
 def _kept(served: Served, judgement: Judgement) -> str:

@@ -35,6 +35,14 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 logger = logging.getLogger(__name__)
 
 
+class Overtaken(Exception):
+    """Another version serves by now than the one that a candidate was made from. version: which."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(version)
+        self.version = version
+
+
 @dataclass(frozen=True)
 class Served:
     """What serves. weights: its file, None for the shipped ones. told: why what should serve does not, sentences."""
@@ -124,17 +132,21 @@ class Versions:
         manifest: dict[str, Any],
         report: dict[str, Any],
         seen: Seen | None = None,
+        after: str | None = None,
     ) -> str:
         """Store a network (or its state) as the next version and let it serve; returns the version.
 
         manifest: as of `engine.weights.save_weights`; version, time and the base's hash are added. report: the gate's,
-        JSON with a sentence under "verdict". seen: the pictures that it was trained on, to lie beside it. Raises
-        VersionError for weights that cannot be served, StoreError for a disk that is full or not to be written: then
-        the served version serves on.
+        JSON with a sentence under "verdict". seen: the pictures that it was trained on, to lie beside it. after: only
+        while this version serves. Raises Overtaken where another one does by now, VersionError for weights that cannot
+        be served, StoreError for a disk that is full or not to be written: then the served version serves on.
         """
         from textseg.learning.candidate import write_candidate  # torch: only here
 
         with self._writing(f"the new version of {self.spec.name}") as shelf:
+            now = self.served().version
+            if after not in (None, now):
+                raise Overtaken(now)
             number = shelf.next_number()
             name, folder = name_of(number), shelf.unfinished / name_of(number)
             whole = {"base": self._base_hash(), **manifest, "version": name, "published": iso_time()}
