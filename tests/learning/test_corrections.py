@@ -9,10 +9,12 @@ import SimpleITK as sitk
 from corrected import labelled
 from PIL import Image
 
+from textseg.data.augment import Augment, AugmentSettings, Sample
+from textseg.data.dicom_files import drawn_dicom
 from textseg.data.phantoms import draw_ct_slice
 from textseg.data.store.labels import LabelledSegment
 from textseg.engine.samples import load_samples
-from textseg.learning.corrections import EMPTY, FILLED, Labelled, chosen_slices, gather
+from textseg.learning.corrections import EMPTY, FILLED, Correction, Labelled, chosen_slices, gather
 
 LEFT_AND_RIGHT = 0  # what is drawn in picture 0: the left lower and the right upper zone
 
@@ -31,6 +33,66 @@ def test_every_segment_is_a_correction_of_its_own(tmp_path):
     assert [masks[0][0].sum(), masks[1][0].sum()] == [(halves == 1).sum(), (halves == 2).sum()]
     assert found[0].record.finding.right and not found[0].record.finding.left
     assert found[1].record.finding.left == ("lower",) and not found[1].from_mask
+
+
+def asked_for_the_other_lung(found: list[Correction]) -> list[bool]:
+    """Whether training would ask each for its other lung, and want an empty mask."""
+    samples = load_samples([each.record for each in found], 224)
+    asked = Augment(AugmentSettings(flip=0, rotate=0, healthy=1), 224).set_random_state(1)
+    return [sample.mask.any() and not asked(unit(sample)).mask.any() for sample in samples]
+
+
+def unit(sample: Sample) -> Sample:
+    """As a training draws it."""
+    return replace(sample, image=sample.image.astype(np.float32) / 255, mask=sample.mask.astype(np.float32))
+
+
+def test_a_lung_in_which_another_segment_lies_is_never_taught_to_be_healthy(tmp_path):
+    one = labelled(tmp_path, LEFT_AND_RIGHT)
+    mask = np.array(Image.open(one.label))
+    halves = np.where(np.arange(mask.shape[1]) < mask.shape[1] // 2, mask, 2 * mask)  # right 1, left 2
+    Image.fromarray(halves.astype(np.uint8)).save(one.label)
+    segments = (
+        LabelledSegment((1,), ("a",), "segment name", "unilateral infection, right lung"),
+        LabelledSegment((2,), ("b",), "segment name", "left lower lobe pneumonia, right lung clear"),
+    )
+    found = gather([replace(one, segments=segments)], "c2fvl-compact").usable
+    assert asked_for_the_other_lung(found) == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "known"),
+    [
+        ("LLL pneumonia", False),
+        ("LLL pneumonia, right lung clear", True),
+        ("Unilateral pulmonary infection, one infected area, lower left lung", True),
+    ],
+)
+def test_only_what_the_words_say_is_healthy_is_taught_to_be(tmp_path, prompt, known):
+    one = labelled(tmp_path, LEFT_AND_RIGHT, prompt=prompt)
+    mask = np.array(Image.open(one.label))
+    mask[:, : mask.shape[1] // 2] = 0
+    Image.fromarray(mask).save(one.label)
+    assert asked_for_the_other_lung(gather([one], "c2fvl-compact").usable) == [known]
+
+
+def lateral(folder: Path, prompt: str) -> Labelled:
+    """A view in which left and right mean nothing."""
+    pixels = np.random.default_rng(1).integers(0, 4000, (64, 64)).astype(np.uint16)
+    data = drawn_dicom(pixels, "x", "CR", "x", 12, ViewPosition="LL")
+    data.save_as(str(folder / "x.dcm"), write_like_original=False)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[40:50, 5:20] = 1
+    Image.fromarray(mask).save(folder / "x_label.png")
+    segment = LabelledSegment((1,), ("infection",), "run", prompt)
+    return Labelled("x", folder / "x.dcm", folder / "x_label.png", (segment,), "0" * 64)
+
+
+def test_sides_that_mean_nothing_in_a_view_are_not_learnt(tmp_path):
+    (found,) = gather([lateral(tmp_path, "left lower lobe pneumonia")], "c2fvl-compact").usable
+    assert found.record.finding is None and found.record.load()[1].any()
+    by_words = gather([lateral(tmp_path, "polyp, left")], "tgcam-compact", spoken="patient")
+    assert not by_words.usable and "left and right mean nothing in this view" in by_words.left_out[0]
 
 
 def test_a_segment_without_a_prompt_gets_words_from_its_mask(tmp_path):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from textseg.learning.gate import ENOUGH, Judgement, Measured, Standing, goes_too_far, judge
+from textseg.learning.gate import ENOUGH, Judgement, Standing, goes_too_far, judge
+from textseg.learning.measured import Measured
 
 REFERENCE = Measured(
     dice=(0.9, 0.85, 0.8, 0.9, 0.95, 0.9, 0.85, 0.9, 0.95, 0.9),

@@ -19,7 +19,8 @@ from textseg.engine.weights import load_stored
 from textseg.errors import DataError, OptionError, TrainingDiverged, TrainingRuns
 from textseg.learning import retrain as retraining
 from textseg.learning.corrections import Labelled, gather
-from textseg.learning.gate import Judgement, measure
+from textseg.learning.gate import Judgement
+from textseg.learning.measured import measure
 from textseg.learning.retrain import NEVER, alone
 
 

@@ -30,7 +30,7 @@ SIGMAS = (0.5, 1.0)  # of the blur, pixels
 class Sample:
     """image: H x W float32 in 0..1. mask: H x W float32 of 0 and 1. finding: patient sides, None for no text.
 
-    words: instead of the finding, for a model that reads the text as it stands.
+    words: instead of the finding, for a model that reads the text as it stands. complete: see `Record`.
     """
 
     image: np.ndarray
@@ -38,6 +38,7 @@ class Sample:
     finding: Finding | None
     bilateral: bool | None = None
     words: str = ""
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -182,9 +183,12 @@ def one_side(sample: Sample, side: str, counted: bool = False) -> Sample:
 
 
 def healthy_lung(sample: Sample) -> str | None:
-    """The patient's side that is neither named nor marked, where the other one is; None where there is none such."""
+    """The patient's side that is neither named nor marked, where the other one is; None where there is none such.
+
+    What was not asked for is not known to be healthy, unless the words tell of all that is there.
+    """
     finding = sample.finding
-    if bool(finding.left) is bool(finding.right) or sample.bilateral:
+    if bool(finding.left) is bool(finding.right) or sample.bilateral or not sample.complete:
         return None
     side = "right" if finding.left else "left"
     return None if sample.mask[:, asked_half(side, sample.mask.shape[1])].any() else side

@@ -26,7 +26,8 @@ class Record:
 
     finding: patient sides; None without a prompt. bilateral: as the sentence says, see `prompt.Reading`. modality:
     xray, ct, or "" where the tables do not say it. words: instead of the finding, see `prompt.Reading`. values: those
-    of the mask that count, all above 0 when empty. slices: those of a volume that are meant, all when empty.
+    of the mask that count, all above 0 when empty. slices: those of a volume that are meant, all when empty. complete:
+    what is said is all that there is to see, as in a data set; of a person's label that is not known by itself.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Record:
     words: str = ""
     values: tuple[int, ...] = ()
     slices: tuple[int, ...] = ()
+    complete: bool = True
 
     def load(self) -> tuple[Picture, np.ndarray]:
         """The picture, and its mask as N x H x W booleans on the displayed slices. Raises PictureError, DataError.

@@ -1,6 +1,7 @@
 """Records -> training samples held in memory at the network's size -> batches."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -56,9 +57,7 @@ class TrainingSamples(Dataset):
     def __getitem__(self, index: tuple[int, int]) -> Sample:
         epoch, number = index
         stored = self.samples[number]
-        sample = Sample(
-            _unit(stored.image), stored.mask.astype(np.float32), stored.finding, stored.bilateral, stored.words
-        )
+        sample = replace(stored, image=_unit(stored.image), mask=stored.mask.astype(np.float32))
         draw = np.random.SeedSequence((self.seed, epoch, number)).generate_state(1)[0]
         self.augment.set_random_state(int(draw))
         return self.augment(sample)
@@ -70,7 +69,7 @@ def _load(record: Record, size: int) -> Iterator[Sample]:
         part = slice(number, number + 1)
         image = (to_network(picture.part(number, number + 1), size)[0, 0] * 255).round().byte().numpy()
         mask = mask_to_network(masks[part], size)[0, 0].byte().numpy()
-        yield Sample(image, mask, record.finding, record.bilateral, record.words)
+        yield Sample(image, mask, record.finding, record.bilateral, record.words, record.complete)
 
 
 def _unit(image: np.ndarray) -> np.ndarray:

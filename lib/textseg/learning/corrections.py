@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from textseg.imaging.read import read_picture
 from textseg.text.from_mask import contradiction, finding_of
 from textseg.text.prompt import Reading, read_prompt
 from textseg.text.sentence import canonical
+from textseg.text.sides import speaks_of_sides
 
 FILLED, EMPTY = 16, 4  # slices of a volume that show something of a segment, and that show nothing
 NOWHERE = -1  # a value that no label has: what was looked for and not found
@@ -101,6 +102,7 @@ def _correction(
     fault = contradiction(reading.finding, drawn, picture.sides_known) if reading.finding else None
     if fault:
         raise DataError(fault)
+    reading = _usable(reading, picture)
     record = Record(
         name=one.name,
         image=one.image,
@@ -113,8 +115,25 @@ def _correction(
         words=reading.words,
         values=segment.values or (NOWHERE,),
         slices=chosen_slices(masks),
+        complete=_tells_all(reading) and np.array_equal(masks, read_mask(one.label, picture)),
     )
     return Correction(record, one.pixels, one.patient, from_mask=not segment.prompt)
+
+
+def _usable(reading: Reading, picture: Picture) -> Reading:
+    """Without sides where they mean nothing, as when the model is asked. Raises DataError for words that name them."""
+    if picture.sides_known:
+        return reading
+    if speaks_of_sides(reading.words):
+        raise DataError("It names a side, and left and right mean nothing in this view: nothing is learnt from it.")
+    located = reading.finding and not (reading.finding.anywhere or reading.finding.nothing)
+    return replace(reading, finding=None, bilateral=None) if located else reading
+
+
+def _tells_all(reading: Reading) -> bool:
+    """Whether the words say that there is nothing beside what they name: the other lung is healthy."""
+    finding = reading.finding
+    return finding is not None and (reading.bilateral is False or finding.absent_left or finding.absent_right)
 
 
 def _reading(segment: LabelledSegment, masks: np.ndarray, picture: Picture, spoken: str | None) -> Reading | None:

@@ -23,9 +23,9 @@ from textseg.engine.predictor import Predictor
 from textseg.engine.recipe import Recipe, recipe_of
 from textseg.errors import OptionError
 from textseg.learning.corrections import Labelled, gather
-from textseg.learning.gate import Measured, measure
 from textseg.learning.holdout import HoldOut
 from textseg.learning.lessons import Lessons, Source, corrected, draw_lessons, write_base
+from textseg.learning.measured import Measured, measure
 from textseg.learning.retrain import Retraining, retrain
 from textseg.learning.versions import Versions
 from textseg.registry import ModelSpec

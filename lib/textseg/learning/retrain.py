@@ -25,8 +25,9 @@ from textseg.engine.trainer import Trained, denormals_as_zero, train
 from textseg.engine.weights import load_stored, spoken_sides
 from textseg.errors import OptionError, TrainingDiverged, TrainingRuns
 from textseg.learning.corrections import Corrections
-from textseg.learning.gate import Judgement, Standing, goes_too_far, judge, measure
+from textseg.learning.gate import Judgement, Standing, goes_too_far, judge
 from textseg.learning.holdout import HoldOut, Split
+from textseg.learning.measured import measure
 from textseg.learning.reference import reference_records
 from textseg.learning.tuning import SLOWER, Words, fine_tuning, samples_of
 from textseg.learning.versions import Overtaken, Served, Versions
