@@ -32,7 +32,7 @@ from textseg.server.served import served_predictors
 from textseg.server.sessions import SafeSessions
 from textseg.server.studies import Studies
 from textseg.server.temporary import clear_left_behind
-from textseg.server.train import TextSegTrain, stay_behind, tell_trainings, training_settings
+from textseg.server.train import TextSegTrain, last_start, stay_behind, tell_trainings, training_settings
 from textseg.server.wire import open_wire
 from textseg.text.hints import shown
 
@@ -199,9 +199,8 @@ class TextSegApp(MONAILabelApp):
         studies = self._datastore
         if not count or not self._trainers or not isinstance(studies, Studies):
             return None
-        stats = [trainer.stats() for trainer in self._trainers.values()]
-        last = min(str(each.get("started") or "") for each in stats)
-        return RetrainAfter(count, Training().start_all, labelled_since(studies, last))
+        trainers = self._trainers.values()
+        return RetrainAfter(count, Training().start_all, lambda: labelled_since(studies, last_start(trainers)))
 
     def _task(self, model: object) -> TextSegInfer:
         if not isinstance(model, str) or model not in self._infers:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from fastapi import HTTPException
 
@@ -13,14 +13,19 @@ logger = logging.getLogger(__name__)
 class RetrainAfter:
     """Counts labelled pictures since the last training. start: begins one; raises HTTPException where one runs.
 
-    labelled: pictures that were labelled since the last training, when the server starts.
+    labelled: reads which pictures people labelled since the last training began, whoever began it. It is asked at the
+    start and before a training, not with every label.
     """
 
     def __init__(
-        self, after: int, start: Callable[[], None], labelled: Iterable[str] = (), quiet: float = QUIET_SECONDS
+        self,
+        after: int,
+        start: Callable[[], None],
+        labelled: Callable[[], Collection[str]],
+        quiet: float = QUIET_SECONDS,
     ) -> None:
-        self._after, self._start, self._quiet = after, start, quiet
-        self._labelled = set(labelled)
+        self._after, self._start, self._read, self._quiet = after, start, labelled, quiet
+        self._labelled = set(labelled())  # and perhaps others, which were learnt from since
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._closed = False
@@ -50,6 +55,9 @@ class RetrainAfter:
     def _due(self) -> None:
         with self._lock:
             if self._closed:
+                return
+            self._labelled = set(self._read())
+            if len(self._labelled) < self._after:
                 return
             try:
                 self._start()

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,11 @@ class TextSegTrain(TrainTask):
 def tell_trainings() -> None:
     """In the server: those that it starts know by this whose they are."""
     os.environ[SERVER] = str(os.getpid())
+
+
+def last_start(trainers: Iterable[TextSegTrain]) -> str:
+    """When the last training of any of these began, ISO 8601; "" for never."""
+    return max((str(trainer.stats().get("started") or "") for trainer in trainers), default="")
 
 
 def stay_behind() -> None:
