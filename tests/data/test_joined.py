@@ -164,6 +164,24 @@ def test_the_viewers_sides_count_and_not_those_of_the_prompt() -> None:
     assert (found.laterality, len(found.finding["left"])) == ("patient", 3)
 
 
+def test_another_persons_run_in_between_changes_neither_words_nor_sides() -> None:
+    mine = run(LEFT, client="ann", address="10.0.0.1")
+    other = run(RIGHT, client="bob", address="10.0.0.2", viewer_laterality="picture")
+    between = replace(known(mine, other), client="ann", address="10.0.0.1")
+    assert segment("Segment_1", between).prompt == LEFT
+    typed = segment("LLL pneumonia", between)
+    assert (typed.laterality, typed.finding["left"]) == ("patient", ["lower"])
+    (empty,) = join(drawn(), info(infection=1), between).segments
+    assert empty.prompt == LEFT
+
+
+def test_who_asked_nothing_gets_what_another_asked() -> None:
+    other = run(RIGHT, client="bob", address="10.0.0.2")
+    blank = run("", BLANK, client="ann", address="10.0.0.1")
+    asked = replace(known(other, blank), client="ann", address="10.0.0.1")
+    assert segment("infection", asked).prompt == RIGHT
+
+
 def test_without_any_run_a_name_is_read_in_the_patients_sides() -> None:
     found = segment("infection in the left lung", known())
     assert (found.source, found.laterality, len(found.finding["left"])) == ("segment name", "patient", 3)

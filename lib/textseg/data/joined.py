@@ -1,8 +1,9 @@
 """Prompt and label joined: which prompt each segment of a submitted label answers.
 
 Slicer sends no prompt with a label, only the names of its segments. Per segment that is not empty, the first that
-holds: a server-made name -> the run that made it; the class label or a viewer's own default name -> the picture's last
-prompt; a name that a person typed and that can be read -> that text; else the picture's row in prompts.csv; else none.
+holds: a server-made name -> the run that made it; the class label or a viewer's own default name -> the last prompt of
+the one who submits, else the picture's last; a name that a person typed and that can be read -> that text; else the
+picture's row in prompts.csv; else none.
 """
 
 import re
@@ -39,10 +40,15 @@ class Known:
     address: str = ""
 
     @property
-    def last_run(self) -> PromptEntry | None:
-        """The last run of the one who submits; another's in between does not make it an earlier one."""
-        runs = [run for run in self.history.entries if (run.client, run.address) == (self.client, self.address)]
-        return runs[-1] if runs else None
+    def own(self) -> History:
+        """The runs of the one who submits; another's in between, or a batch's, does not come before them."""
+        own = (run for run in self.history.entries if (run.client, run.address) == (self.client, self.address))
+        return History(tuple(own))
+
+    @property
+    def remembered(self) -> PromptEntry | None:
+        """The last prompt that a person chose for this picture: the one who submits, else another."""
+        return self.own.remembered or self.history.remembered
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def join(label: np.ndarray, info: object, known: Known) -> Joined:
     values = [int(value) for value in np.unique(label) if value]
     names = names_of(info, values)
     sent = {str(entry.get("name")) for entry in info if isinstance(entry, Mapping)} if isinstance(info, list) else set()
-    last = known.last_run
+    last = known.own.last
     dropped = [
         value
         for value in values
@@ -126,7 +132,8 @@ def _segment(value: int, name: str, known: Known) -> LabelledSegment:
     plain = name.strip()
     if plain.lower() == CLASS_LABEL or UNNAMED.fullmatch(plain):
         return _last_prompt_or_row((value,), (name,), known)
-    laterality = known.history.last.viewer_laterality if known.history.last else "patient"
+    last = known.own.last or known.history.last
+    laterality = last.viewer_laterality if last else "patient"
     if "(patient side" in plain:  # made by a server, and forgotten since
         laterality = "patient"
     typed = _read((value,), (name,), plain, laterality, NAME)
@@ -134,7 +141,7 @@ def _segment(value: int, name: str, known: Known) -> LabelledSegment:
 
 
 def _last_prompt_or_row(values: tuple[int, ...], names: tuple[str, ...], known: Known) -> LabelledSegment:
-    remembered = known.history.remembered
+    remembered = known.remembered
     if remembered is not None:
         return LabelledSegment.of_run(values, names, LAST_PROMPT, remembered)
     return _row(values, names, known)
