@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,17 @@ def test_what_two_began_one_goes_on_with(shared_out, ranks):
     again = run(tiny(norm=True), LONG, pictures(COUNT), shared_out / "long")
     assert (again.epoch, again.dice) == (ranks[0]["epoch"], ranks[0]["dice"])
     assert all(torch.equal(value, ranks[0]["weights"][name]) for name, value in again.network.state_dict().items())
+
+
+def test_both_pass_over_a_damaged_checkpoint(shared_out, ranks, tmp_path):
+    shutil.copytree(shared_out, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "long" / f"resume_checkpoint_epoch={LONG.epochs}.pt").write_bytes(b"")
+    torchrun(str(HERE / "two_processes.py"), str(tmp_path))
+    again = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    assert [each["told"] for each in again] == [1, 0]  # the last epoch alone was trained again
+    for name, value in ranks[0]["weights"].items():
+        assert torch.equal(again[0]["weights"][name], again[1]["weights"][name])
+        assert torch.allclose(again[0]["weights"][name], value, atol=1e-5)
 
 
 def test_the_same_command_trains_under_torchrun(drawn, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 
 from textseg.data.records import Record
 from textseg.data.store.durable import from_json, to_json, write_whole
-from textseg.engine.handlers import RESUME
+from textseg.engine.checkpoints import RESUME
 from textseg.errors import OptionError
 from textseg.text.encoder import TextEncoder
 

@@ -1,6 +1,7 @@
 """What is attached to a training: every pass, step and epoch, the average of the weights, the choice, checkpoints."""
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +19,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from textseg.data.store.durable import sync_folder
+from textseg.engine.checkpoints import RESUME, newest_whole, stored_checkpoints
 from textseg.engine.distributed import is_first, sum_over_processes
 from textseg.engine.recipe import Recipe
 from textseg.engine.steps import ends_step, pass_of_epoch
 from textseg.errors import TrainingDiverged
 
-RESUME, BEST = "resume", "best.pt"
+BEST = "best.pt"
 STEP_COMPLETED = Events.ITERATION_COMPLETED(event_filter=ends_step)
 SKIPPED = 5  # passes in a row whose loss is no number, in mixed precision, before a training counts as diverged
 logger = logging.getLogger(__name__)
@@ -194,26 +197,33 @@ def attach_choice(
 def attach_checkpoints(
     trainer: SupervisedTrainer, parts: dict[str, object], stopping: EarlyStopping | None, folder: Path
 ) -> None:
-    """Save everything after each epoch; go on from the newest checkpoint if there is one.
+    """Save everything after each epoch; go on from the newest whole checkpoint if there is one.
 
-    Two are kept, for MONAI's saver deletes the oldest before the new one is whole. A training that `stopping` ended is
-    over when it is called again.
+    Two are kept, for MONAI's saver deletes the oldest before the new one is whole, and writes that one in its place. A
+    training that `stopping` ended is over when it is called again.
     """
     parts = {**parts, "trainer": Place(trainer), "scaler": Scaling(trainer)} | (
         {"stopping": stopping} if stopping else {}
     )
     saver = CheckpointSaver(str(folder), parts, file_prefix=RESUME, save_interval=1, n_saved=2, epoch_level=True)
     saver.attach(trainer)
-    stored = sorted(folder.glob(f"{RESUME}*.pt"), key=lambda path: path.stat().st_mtime)
-    if stored:
-        logger.info("going on from %s", stored[-1].name)
-        CheckpointLoader(str(stored[-1]), parts, map_location="cpu").attach(trainer)
+    newest, stored = newest_whole(folder), stored_checkpoints(folder) if is_first() else []
+    if newest:
+        logger.info("going on from %s", newest.name)
+        CheckpointLoader(str(newest), parts, map_location="cpu").attach(trainer)
 
     @trainer.on(Events.EPOCH_COMPLETED)
     def _clear(engine: Engine) -> None:
-        """Those of before the break are not the saver's: they go when the first new one is there."""
-        while stored and is_first():
-            stored.pop().unlink(missing_ok=True)
+        """Those of before the break are not the saver's: they go when the first new one is there for good."""
+        if stored:
+            new = folder / f"{RESUME}_checkpoint_epoch={engine.state.epoch}.pt"  # as the saver calls it
+            with new.open("rb") as file:
+                os.fsync(file.fileno())
+            sync_folder(folder)
+        while stored:
+            before = stored.pop()
+            if before != new:  # a damaged one of this epoch has been written anew
+                before.unlink(missing_ok=True)
 
     if stopping is not None:
 

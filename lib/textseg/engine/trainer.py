@@ -105,7 +105,7 @@ class _Task:
     told: Told
 
     def attempt(self, batch: int) -> Trained:
-        """Train to the end, from the newest checkpoint if there is one. batch: pictures at a time in this process."""
+        """Train to the end, from the newest whole checkpoint if there is one. batch: pictures at a time in here."""
         set_determinism(self.seed)
         network = self.network.train().to(self.device, memory_format=torch.channels_last)
         kept = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.recipe.average), use_buffers=True)
