@@ -77,3 +77,21 @@ def test_a_damaged_checkpoint_stays_until_a_new_one_is_written(tmp_path: Path) -
     with pytest.raises(OutOfMemory):
         trained(tiny(most=0), replace(LONG, batch=1), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("resume*")} == before
+
+
+def test_a_kill_while_the_best_is_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tiny(), LONG, pictures(COUNT), tmp_path, validation=None)
+    best, save = torch.load(tmp_path / "best.pt", weights_only=True), torch.save
+
+    def killed(content: object, file: Path) -> None:
+        save(content, file)
+        cut(file)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny(), MORE, pictures(COUNT), tmp_path, validation=None)
+    left = torch.load(tmp_path / "best.pt", weights_only=True)
+    assert all(torch.equal(value, left[name]) for name, value in best.items())

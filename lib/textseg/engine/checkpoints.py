@@ -1,10 +1,13 @@
-"""Which checkpoint a training goes on from that was broken off: a kill or a power cut may have damaged the newest."""
+"""What a kill or a power cut leaves of a training: the checkpoint that it goes on from, and the weights of its best."""
 
 import logging
+import os
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import ignite.distributed as idist
+import torch
 
 from textseg.engine.distributed import is_first
 
@@ -26,6 +29,20 @@ def newest_whole(folder: Path) -> Path | None:
     name = _newest_whole(folder) if is_first() else ""
     name = idist.broadcast(name, src=0)
     return folder / name if name else None
+
+
+def save_whole(content: dict[str, Any], path: Path) -> None:
+    """`torch.save` at once: what was at `path` stays until all of the new one is on the disk. Raises OSError."""
+    draft = path.with_name(f"{path.name}.part")
+    torch.save(content, draft)
+    sync_file(draft)
+    draft.replace(path)
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to a file outlive a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _newest_whole(folder: Path) -> str:

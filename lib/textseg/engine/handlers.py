@@ -1,7 +1,6 @@
 """What is attached to a training: every pass, step and epoch, the average of the weights, the choice, checkpoints."""
 
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from textseg.data.store.durable import sync_folder
-from textseg.engine.checkpoints import RESUME, newest_whole, stored_checkpoints
+from textseg.engine.checkpoints import RESUME, newest_whole, save_whole, stored_checkpoints, sync_file
 from textseg.engine.distributed import is_first, sum_over_processes
 from textseg.engine.recipe import Recipe
 from textseg.engine.steps import ends_step, pass_of_epoch
@@ -180,7 +179,7 @@ def attach_choice(
         if state.dice is None or (state.dice > state.best_dice and not early):
             state.best_dice, state.best_epoch = state.dice, state.epoch
             if is_first():
-                torch.save(kept.module.state_dict(), folder / BEST)
+                save_whole(kept.module.state_dict(), folder / BEST)
 
     if evaluator is None:
         trainer.add_event_handler(Events.EPOCH_COMPLETED, keep)
@@ -217,8 +216,7 @@ def attach_checkpoints(
         """Those of before the break are not the saver's: they go when the first new one is there for good."""
         if stored:
             new = folder / f"{RESUME}_checkpoint_epoch={engine.state.epoch}.pt"  # as the saver calls it
-            with new.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_file(new)
             sync_folder(folder)
         while stored:
             before = stored.pop()
