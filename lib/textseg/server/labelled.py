@@ -1,5 +1,6 @@
 """What people labelled, as `learning` takes it: every final label of a person with its picture and its prompts."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,23 +16,44 @@ from textseg.imaging.read import read_picture
 from textseg.learning.corrections import Labelled
 from textseg.server.studies import Studies
 
+logger = logging.getLogger(__name__)
+
 
 def labelled_by_people(studies: Studies, left_out: list[str]) -> Iterator[Labelled]:
-    """One after the other. left_out: gets a sentence for each that cannot be opened."""
+    """One after the other. left_out: gets a sentence, as the log does, for each that cannot be opened."""
     for name in studies.get_labeled_images():
-        version = studies.keeping.store.current_label(name, FINAL)
-        if version is None or version.by != PERSON:
-            continue
         try:
-            yield _labelled(studies, name, version)
+            version = _by_person(studies, name)
+            labelled = _labelled(studies, name, version) if version else None
         except (TextSegError, OSError) as error:
             left_out.append(f"{name}: {error}")
+            logger.warning("not trained on: %s", left_out[-1])
+            continue
+        if labelled:
+            yield labelled
 
 
 def labelled_since(studies: Studies, time: str) -> list[str]:
-    """Pictures whose final label a person gave after a time, ISO 8601; all of them for an empty one."""
-    versions = ((name, studies.keeping.store.current_label(name, FINAL)) for name in studies.get_labeled_images())
-    return [name for name, version in versions if version and version.by == PERSON and version.time > time]
+    """Pictures whose final label a person gave after a time, ISO 8601; all of them for an empty one.
+
+    One whose label cannot be told is not among them; the log says which.
+    """
+    return [name for name in studies.get_labeled_images() if _is_since(studies, name, time)]
+
+
+def _is_since(studies: Studies, name: str, time: str) -> bool:
+    try:
+        version = _by_person(studies, name)
+    except (TextSegError, OSError) as error:
+        logger.warning("not counted as labelled: %s: %s", name, error)
+        return False
+    return version is not None and version.time > time
+
+
+def _by_person(studies: Studies, name: str) -> LabelVersion | None:
+    """The final label of a picture, where it is a person's. Raises StoreError, OSError for an unreadable side file."""
+    version = studies.keeping.store.current_label(name, FINAL)
+    return version if version and version.by == PERSON else None
 
 
 def _labelled(studies: Studies, name: str, version: LabelVersion) -> Labelled:
