@@ -13,6 +13,7 @@ from textseg.data.store.clients import Client
 from textseg.data.store.labels import MACHINE, PERSON
 from textseg.registry import DEFAULT_MODEL
 from textseg.server.app import TextSegApp
+from textseg.server.infer import Job, Outcome
 
 LEFT, RIGHT, TYPED = "infection, left lung", "infection, right lung", "RUL consolidation"
 TABLE = f"""image;prompt
@@ -102,3 +103,23 @@ def test_a_list_of_pictures_and_a_final_label_of_a_person_are_respected(app: Tex
     done = app.batch_infer(asked)
     assert (done["alpha"]["done"], done["bravo"]) == (True, {"done": False, "status": 409})
     assert shown(app, "bravo", "final") == final
+
+
+def test_a_picture_at_which_the_server_fails_costs_the_others_nothing(
+    app: TextSegApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = app._infers[DEFAULT_MODEL]
+    run = task.run
+
+    def failing(job: Job) -> Outcome:
+        if job.picture.stem == "bravo":
+            raise RuntimeError(f"no mask for {RIGHT}")  # as a library may quote what it was given
+        return run(job)
+
+    monkeypatch.setattr(task, "run", failing)
+    done = app.batch_infer({"model": DEFAULT_MODEL, "images": ["alpha", "bravo", "foxtrot"]})
+    assert done["bravo"] == {"done": False, "status": 500}
+    assert done["alpha"]["done"] and done["foxtrot"]["done"]
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert line.startswith("bravo is left out") and line.endswith("builtins.RuntimeError")
+    assert RIGHT not in caplog.text

@@ -9,13 +9,16 @@ from fastapi import HTTPException
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 
+from textseg.server.request_log import told_error
+
 logger = logging.getLogger(__name__)
 
 
 class BatchRuns(BatchInferTask):
     """Every picture gets the text that is known of it; its mask is saved under the tag original.
 
-    A picture that cannot be used is named and left out. It never takes the place of a person's label.
+    A picture that cannot be used, or at which the server fails, is named and left out. Its mask never takes the place
+    of a person's label.
     """
 
     def __call__(self, request: dict[str, Any], datastore: Datastore, infer: Callable[..., dict[str, Any]]) -> Any:
@@ -37,5 +40,9 @@ class BatchRuns(BatchInferTask):
         except HTTPException as refused:  # its sentence may quote a prompt, and MONAI Label logs what a job returns
             logger.warning("%s is left out: %d", job["image"], refused.status_code)
             return {"done": False, "status": refused.status_code}
+        except Exception as error:  # the fault is the server's, and no reason to leave out the pictures after this one
+            told = told_error(error, words=logger.isEnabledFor(logging.DEBUG))
+            logger.error("%s is left out, the server failed at it:\n%s", job["image"], told)
+            return {"done": False, "status": 500}
         Path(done["file"]).unlink(missing_ok=True)
         return {"done": True, "label": done["label"]}
