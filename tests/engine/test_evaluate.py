@@ -7,14 +7,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from PIL import Image
 
+from textseg.data.phantoms import draw_radiograph
 from textseg.data.records import Record, read_records
 from textseg.engine.evaluate import TEXTS, evaluate
+from textseg.engine.metrics import Overlap
+from textseg.engine.predictor import BATCH, Predictor
 from textseg.engine.texts import Said
 from textseg.errors import DataError
-from textseg.imaging.preprocess import to_display
+from textseg.imaging.preprocess import to_display, to_network
+from textseg.registry import MODELS
 from textseg.text.finding import ZONES, Finding
 from textseg.text.sentence import canonical
 
@@ -216,3 +221,33 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
     Image.fromarray(np.zeros((SIZE, SIZE + 1), np.uint8)).save(records[1].mask)
     with pytest.raises(DataError, match=r"bravo\.png does not lie on its picture"):
         evaluate(ObedientPredictor(), records)
+
+
+def write_volume(folder: Path, count: int) -> list[Record]:
+    """A drawn volume with infection in both lungs of every other slice, and its mask."""
+    drawn = [draw_radiograph({"left": ("lower",), "right": ("upper",)}, seed, 96) for seed in range(count)]
+    masks = np.stack([each.mask * (number % 2) for number, each in enumerate(drawn)])
+    for part, pixels in (("images", np.stack([each.image for each in drawn])), ("masks", masks)):
+        (folder / part).mkdir(parents=True)
+        sitk.WriteImage(sitk.GetImageFromArray(pixels.astype(np.int16)), str(folder / part / "volume.nii.gz"))
+    (folder / "prompts.csv").write_text(f'image,prompt\nvolume.nii.gz,"{canonical(drawn[0].finding)}"\n')
+    return read_records(folder)
+
+
+def test_a_volume_is_encoded_part_by_part_with_the_scores_of_the_whole(tmp_path, monkeypatch):
+    records, lengths = write_volume(tmp_path, 20), []
+    predictor = Predictor.load(MODELS["c2fvl-compact"])
+    picture, reference = records[0].load()
+    whole = predictor.encode(to_network(picture.slices, predictor.spec.input_size))
+
+    def counted(inputs: torch.Tensor) -> list[torch.Tensor]:
+        lengths.append(len(inputs))
+        return Predictor.encode(predictor, inputs)
+
+    monkeypatch.setattr(predictor, "encode", counted)
+    (row,) = evaluate(predictor, records).rows
+    assert sum(lengths) == 20 and max(lengths) <= BATCH
+    for text, said in {"right": Said(records[0].finding, records[0].bilateral), "none": Said()}.items():
+        masks = predictor.threshold_masks(predictor.probabilities(whole, said), *reference.shape[-2:]) > 0
+        assert masks.any() and row[f"dice_{text}"] == pytest.approx(Overlap.of(masks, reference).dice(), abs=1e-6)
+    assert 0 < row["share_left"] <= 1 and 0 < row["share_right"] <= 1

@@ -3,7 +3,7 @@
 The public sentences were written from the reference masks, so a score with the right text alone says little.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,10 @@ from tqdm import tqdm
 from textseg.data.augment import asked_half, other_half
 from textseg.data.records import Record
 from textseg.engine.metrics import Overlap, summary
-from textseg.engine.predictor import Predictor
+from textseg.engine.predictor import BATCH, Predictor
 from textseg.engine.texts import Said
+from textseg.imaging.picture import Picture
 from textseg.imaging.preprocess import mask_to_network, to_network
-from textseg.text.finding import Finding
 from textseg.text.sides import mirrored_words, named_sides
 
 TEXTS = ("right", "none", "shuffled", "mirrored")
@@ -64,35 +64,59 @@ def evaluate(predictor: Predictor, records: list[Record], seed: int = 0, paper: 
     return scores
 
 
+def masks_of(
+    predictor: Predictor, picture: Picture, texts: Mapping[str, Said], height: int, width: int
+) -> dict[str, np.ndarray]:
+    """What a model draws at each of several texts: N x height x width booleans by the text's name.
+
+    Each slice is encoded once for all texts, and a volume part by part, as in `Predictor.predict`.
+    """
+    count = len(picture.pixels)
+    masks = {name: np.zeros((count, height, width), bool) for name in texts}
+    for start in range(0, count, BATCH):
+        part = slice(start, start + BATCH)
+        features = predictor.encode(to_network(picture.part(start, start + BATCH), predictor.spec.input_size))
+        for name, said in texts.items():
+            probabilities = predictor.probabilities(features, said)
+            masks[name][part] = predictor.threshold_masks(probabilities, height, width) > 0
+    return masks
+
+
 def _score(predictor: Predictor, record: Record, other: Record, scores: Scores, paper: bool) -> None:
     picture, reference = record.load()
-    size = predictor.spec.input_size
-    features = predictor.encode(to_network(picture.slices, size))
     if paper:
-        reference = mask_to_network(reference, size)[:, 0].numpy() > 0
+        reference = mask_to_network(reference, predictor.spec.input_size)[:, 0].numpy() > 0
+    masks = masks_of(predictor, picture, _texts(record, other), *reference.shape[-2:])
+    overlaps = {text: Overlap.of(masks[text], reference) for text in TEXTS}
+    for text, overlap in overlaps.items():
+        scores.overlaps[text].append(overlap)
+    row = {"image": record.name, "prompt": record.prompt}
+    row |= {f"dice_{text}": overlap.dice(paper) for text, overlap in overlaps.items()}
+    row |= {f"iou_{text}": overlap.iou(paper) for text, overlap in overlaps.items()}
+    if _two_sided(record):
+        row |= _one_side(reference, masks, scores)
+    elif _one_sided(record):
+        scores.one_sided.append(overlaps["mirrored"])
+        row["one_sided"] = True
+    scores.rows.append(row)
 
-    def predicted(said: Said) -> np.ndarray:
-        probabilities = predictor.probabilities(features, said)
-        return predictor.threshold_masks(probabilities, *reference.shape[-2:]) > 0
 
+def _texts(record: Record, other: Record) -> dict[str, Said]:
+    """What is asked of a picture, by TEXTS; where its own text is of both sides, each of SIDES alone as well."""
     texts = {
         "right": Said(record.finding, record.bilateral, record.words),
         "none": Said(),
         "shuffled": Said(other.finding, other.bilateral, other.words),
         "mirrored": _mirrored(record),
     }
-    overlaps = {text: Overlap.of(predicted(said), reference) for text, said in texts.items()}
-    for text, overlap in overlaps.items():
-        scores.overlaps[text].append(overlap)
-    row = {"image": record.name, "prompt": record.prompt}
-    row |= {f"dice_{text}": overlap.dice(paper) for text, overlap in overlaps.items()}
-    row |= {f"iou_{text}": overlap.iou(paper) for text, overlap in overlaps.items()}
-    if record.finding and record.finding.two_sided:
-        row |= _one_side(record.finding, reference, predicted, scores)
-    elif _one_sided(record):
-        scores.one_sided.append(overlaps["mirrored"])
-        row["one_sided"] = True
-    scores.rows.append(row)
+    if _two_sided(record):
+        texts |= {f"only {side}": Said(record.finding.only(side)) for side in SIDES}
+    return texts
+
+
+def _two_sided(record: Record) -> bool:
+    """Whether the text asks for both sides."""
+    return bool(record.finding and record.finding.two_sided)
 
 
 def _mirrored(record: Record) -> Said:
@@ -107,12 +131,10 @@ def _one_sided(record: Record) -> bool:
     return len(named_sides(record.words)) == 1 and mirrored_words(record.words) != record.words
 
 
-def _one_side(
-    finding: Finding, reference: np.ndarray, predicted: Callable[[Said], np.ndarray], scores: Scores
-) -> dict[str, float]:
+def _one_side(reference: np.ndarray, masks: Mapping[str, np.ndarray], scores: Scores) -> dict[str, float]:
     row = {}
     for side in SIDES:
-        mask, cut = predicted(Said(finding.only(side))), reference.copy()
+        mask, cut = masks[f"only {side}"], reference.copy()
         width = mask.shape[-1]
         share = float(mask[..., asked_half(side, width)].sum() / mask.sum()) if mask.any() else 0.0
         cut[..., other_half(side, width)] = False
