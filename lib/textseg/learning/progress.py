@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from textseg.data.store.durable import make_folder, process_lives, read_json, to_json, write_whole
+from textseg.data.store.durable import make_folder, process_lives, process_started, read_json, to_json, write_whole
 from textseg.errors import StoreError
 
 FILE = "train_stats.json"
+BEGAN = "process_started"  # tells the process from a later one of its number; earlier versions did not write it
 TRAINING, DONE, FAILED, STOPPED = ("training", "done", "failed", "stopped")
 
 
@@ -43,9 +44,10 @@ class ProgressFile:
         self._started = time.monotonic()
 
     def write(self, progress: Progress) -> None:
-        """Replace what was there. Raises OSError."""
+        """Replace what was there, with the time at which the process began. Raises OSError."""
         make_folder(self._path.parent)
-        write_whole(self._path, to_json(asdict(progress)), self._unfinished, power_cuts=False)
+        told = {**asdict(progress), BEGAN: process_started(progress.process)}
+        write_whole(self._path, to_json(told), self._unfinished, power_cuts=False)
 
     def read(self) -> dict[str, Any]:
         """What was written last, {} where there is nothing that can be read."""
@@ -53,7 +55,7 @@ class ProgressFile:
             told = read_json(self._path) or {}
         except (OSError, StoreError):
             return {}
-        if told.get("state") == TRAINING and not process_lives(str(told.get("process"))):
+        if told.get("state") == TRAINING and not _goes_on(told):
             told |= {"state": STOPPED, "verdict": "not trained: it was stopped before its end"}
         return {key: value for key, value in told.items() if key != "schema"}
 
@@ -61,3 +63,7 @@ class ProgressFile:
         """Time since this object was made, h:mm:ss."""
         minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
         return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def _goes_on(told: dict[str, Any]) -> bool:
+    return process_lives(str(told.get("process")), str(told.get(BEGAN) or ""))

@@ -17,6 +17,7 @@ from textseg.errors import StoreError
 
 SCHEMA = 1
 STALE_SECONDS = 600  # an unfinished file that old belongs to a process that is gone
+PROCESSES, ENDED = Path("/proc"), "Z"
 logger = logging.getLogger(__name__)
 
 
@@ -192,12 +193,32 @@ def clear_unfinished(folder: Path, fresh: bool = False) -> None:
             logger.warning("%s cannot be taken away: %s", path, error)
 
 
-def process_lives(process: str) -> bool:
-    """True for the number of a process that runs on this machine."""
+def process_lives(process: str, started: str = "") -> bool:
+    """True for the number of a process that runs on this machine; not of one that has ended and waits for its parent.
+
+    started: `process_started` of the one that is meant, for its number may be another one's since (in a container they
+    begin low after every restart); "" where nobody noted it: then whoever has the number counts.
+    """
     try:
-        os.kill(int(process), 0)
+        number = int(process)
+        os.kill(number, 0)
     except PermissionError:
-        return True
+        pass  # it is somebody else's
     except (OSError, ValueError, OverflowError):
         return False
-    return True
+    now, ended = _stat(number)
+    return number > 0 and not ended and (not started or not now or now == started)
+
+
+def process_started(process: int) -> str:
+    """When a process began, as Linux counts it: no other one of its number shares that. "" where it is not told."""
+    return _stat(process)[0]
+
+
+def _stat(process: int) -> tuple[str, bool]:
+    """When a process began, and whether it has ended, from fields 22 and 3 of its `stat`; field 2 may hold anything."""
+    try:
+        told = (PROCESSES / str(process) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        return told[19], told[0] == ENDED
+    except (OSError, IndexError):
+        return "", False
