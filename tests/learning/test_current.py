@@ -129,9 +129,51 @@ def test_when_nothing_can_be_loaded_the_one_in_use_goes_on_and_it_is_not_tried_a
         patch.setattr(Predictor, "load", out_of_memory)
         versions.rollback("v0001")
         assert all(current.get() is first for _ in range(3)) and len(tried) == 2  # v0001 and the base
-    assert "v0003 goes on until another one is chosen" in caplog.text
+    assert "v0003 goes on until it can be loaded" in caplog.text and current.served.version == "v0003"
+    assert "MemoryError" in current.served.told[0] and current.served.told[1] == "v0003 goes on until it can be loaded."
     versions.rollback("v0002")
-    assert current.get().version == "v0002"
+    assert current.get().version == "v0002" and current.served.told == ()
+
+
+@pytest.mark.parametrize(
+    "fault", [MemoryError(), RuntimeError("CUDA error"), OSError(5, "Input/output error")], ids=repr
+)
+def test_what_a_passing_fault_kept_from_being_loaded_is_tried_again_but_not_at_every_request(
+    versions: Versions, loads: list[str], state: State, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    now = [100.0]
+    current = CurrentPredictor(versions, clock=lambda: now[0])
+    first = current.get()
+    versions.publish(state, MANIFEST, report("Better."))
+
+    def faulty(*arguments) -> Predictor:
+        loads.append("failed")
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "load", faulty)
+        for seconds in (100.0, 115.0, 129.9, 130.0, 145.0, 159.9):
+            now[0] = seconds
+            assert current.get() is first
+    assert loads == ["v0003", "failed", "failed"] and current.served.version == "v0003"
+    assert "v0004" in current.served.told[0] and current.served.told[1] == "v0003 serves in its place."
+    now[0] = 160.0
+    assert current.get().version == current.served.version == "v0004" and current.served.told == ()
+    now[0] = 1000.0
+    assert current.get().version == "v0004" and loads == ["v0003", "failed", "failed", "v0004"]
+
+
+def test_weights_that_do_not_fit_are_not_tried_again(
+    folder: Path, versions: Versions, loads: list[str], state: State
+) -> None:
+    now = [100.0]
+    current = CurrentPredictor(versions, clock=lambda: now[0])
+    versions.publish(state, MANIFEST, report("Better."))
+    leave_one_tensor(weights_of(folder, "v0004"))
+    for seconds in (100.0, 200.0, 300.0):
+        now[0] = seconds
+        assert current.get().version == "v0003"
+    assert loads == ["v0003", "v0004"]
 
 
 def test_a_disk_that_does_not_answer_changes_nothing(

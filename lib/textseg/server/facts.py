@@ -19,23 +19,31 @@ from textseg.imaging.labels import LABEL_SUFFIXES
 from textseg.learning.holdout import HoldOut
 from textseg.learning.progress import ProgressFile
 from textseg.learning.shelf import Stat, stat_of
-from textseg.learning.versions import Versions
+from textseg.learning.versions import Served, Versions
 from textseg.server.status import BestPicture, ModelFacts, PictureFacts, TrainingFacts, VerdictFacts
 
 RUN = "run"  # the mask of the last run, where no `original` was saved
 
 
-def model_facts(versions: Versions) -> ModelFacts:
-    """What serves of a model, what the gate said last, how far its training is."""
+def model_facts(versions: Versions, serving: Served | None = None) -> ModelFacts:
+    """What serves of a model, what the gate said last, how far its training is.
+
+    serving: what a server has loaded; None where none is asked, and the folder alone says what is to serve.
+    """
+    due, told, why = None, (), versions.why()
     try:
-        served = versions.served()
-        version, told = served.version, served.told
+        due = versions.served()
+        told = due.told
     except WeightsMissing as error:
-        version, told = None, (str(error),)
+        told = (str(error),)
+    if serving and due and due.version != serving.version:  # why is said of the other one
+        why, told = ("", ""), (f"{due.version} is to serve: the next run loads it.",)
+    now = serving or due
+    told = (serving.told if serving else ()) or told
     verdicts = versions.verdicts()
     verdict = verdicts[-1] if verdicts else None
     last = VerdictFacts(verdict.version, verdict.accepted, verdict.time, verdict.sentence) if verdict else None
-    return ModelFacts(versions.spec.name, version, *versions.why(), told, last, _training(versions.folder))
+    return ModelFacts(versions.spec.name, now.version if now else None, *why, told, last, _training(versions.folder))
 
 
 def _training(folder: Path) -> TrainingFacts | None:

@@ -48,7 +48,8 @@ class StatusRoutes:
     def status(self, app: Any) -> Status:
         """The facts of an app."""
         self._look_at(app.datastore())
-        models = tuple(model_facts(task.current.versions) for task in app._infers.values())
+        served = (task.current for task in app._infers.values())
+        models = tuple(model_facts(current.versions, current.served) for current in served)
         if self._facts is None:
             return Status(models, None)
         faults: list[str] = []
