@@ -32,12 +32,10 @@ def page_of(current: CurrentPredictor) -> str:
     return status_page(StatusRoutes().status(app))
 
 
-def test_until_the_next_run_the_one_before_serves(current: CurrentPredictor) -> None:
-    page = page_of(current)
-    assert "<td>v0000 serves</td>" in page and "v0001 is to serve: the next run loads it." in page
+def test_what_was_published_serves_from_the_next_run_on(current: CurrentPredictor) -> None:
+    assert "<td>v0001 serves, published 20" in page_of(current)
     assert current.get().version == "v0001"
-    page = page_of(current)
-    assert "<td>v0001 serves, published 20" in page and "is to serve" not in page
+    assert "<td>v0001 serves, published 20" in page_of(current)
 
 
 def test_a_version_that_could_not_be_loaded_does_not_serve(

@@ -47,14 +47,18 @@ class CurrentPredictor:
         return self._predictor
 
     @property
-    def served(self) -> Served:
-        """What serves since the last request, and why what should serve does not. Nothing is loaded."""
-        return self._served
+    def served(self) -> Served | None:
+        """What serves, and why what should serve does not; None where the next request loads another version first.
+
+        Nothing is loaded.
+        """
+        return None if self._has_changed() else self._served
 
     def _is_due(self) -> bool:
         """Whether there is something to load: another version is to serve, or one is to be tried again."""
-        if self._clock() >= self._again:
-            return True
+        return self._clock() >= self._again or self._has_changed()
+
+    def _has_changed(self) -> bool:
         try:
             return self.versions.stat() != self._seen
         except OSError:  # a disk that does not answer is no reason for another version

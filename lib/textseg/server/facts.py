@@ -28,7 +28,7 @@ RUN = "run"  # the mask of the last run, where no `original` was saved
 def model_facts(versions: Versions, serving: Served | None = None) -> ModelFacts:
     """What serves of a model, what the gate said last, how far its training is.
 
-    serving: what a server has loaded; None where none is asked, and the folder alone says what is to serve.
+    serving: what a server has loaded; None where none is asked, or it has not tried yet: then the folder alone tells.
     """
     due, told, why = None, (), versions.why()
     try:
@@ -36,8 +36,8 @@ def model_facts(versions: Versions, serving: Served | None = None) -> ModelFacts
         told = due.told
     except WeightsMissing as error:
         told = (str(error),)
-    if serving and due and due.version != serving.version:  # why is said of the other one
-        why, told = ("", ""), (f"{due.version} is to serve: the next run loads it.",)
+    if serving and due and due.version != serving.version:  # it could not be loaded, and why is said of it
+        why = ("", "")
     now = serving or due
     told = (serving.told if serving else ()) or told
     verdicts = versions.verdicts()
