@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from textseg.data.records import Record
-from textseg.engine.evaluate import evaluate
-from textseg.engine.predictor import BATCH, Predictor
+from textseg.engine.evaluate import evaluate, masks_of
+from textseg.engine.predictor import Predictor
 from textseg.engine.texts import Said
-from textseg.imaging.preprocess import to_network
 from textseg.text.finding import Finding
 
 NO_WORDS = "no infection"
@@ -89,11 +88,4 @@ def measure(predictor: Predictor, records: Sequence[Record]) -> Measured:
 def _draws_when_denied(predictor: Predictor, record: Record) -> bool:
     picture, _ = record.load()
     said = Said(words=NO_WORDS) if predictor.verbatim else Said(Finding(absent=True))
-    parts = (picture.part(start, start + BATCH) for start in range(0, len(picture.pixels), BATCH))
-    return any(_draws(predictor, part, said) for part in parts)
-
-
-def _draws(predictor: Predictor, pixels: np.ndarray, said: Said) -> bool:
-    """pixels: N x H x W, as many as go through the network together."""
-    features = predictor.encode(to_network(pixels, predictor.spec.input_size))
-    return bool(predictor.threshold_masks(predictor.probabilities(features, said), *pixels.shape[-2:]).any())
+    return bool(masks_of(predictor, picture, {NO_WORDS: said}, *picture.shape[1:])[NO_WORDS].any())
