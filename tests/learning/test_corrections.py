@@ -19,11 +19,17 @@ from textseg.learning.corrections import EMPTY, FILLED, Correction, Labelled, ch
 LEFT_AND_RIGHT = 0  # what is drawn in picture 0: the left lower and the right upper zone
 
 
+def in_halves(label: Path) -> np.ndarray:
+    """A label's one segment becomes two, the right lung's 1 and the left one's 2; returns what is stored now."""
+    mask = np.array(Image.open(label))
+    halves = np.where(np.arange(mask.shape[1]) < mask.shape[1] // 2, mask, 2 * mask).astype(np.uint8)
+    Image.fromarray(halves).save(label)
+    return halves
+
+
 def test_every_segment_is_a_correction_of_its_own(tmp_path):
     one = labelled(tmp_path, LEFT_AND_RIGHT)
-    mask = np.array(Image.open(one.label))
-    halves = np.where(np.arange(mask.shape[1]) < mask.shape[1] // 2, mask, 2 * mask)  # right 1, left 2
-    Image.fromarray(halves.astype(np.uint8)).save(one.label)
+    halves = in_halves(one.label)
     segments = (
         LabelledSegment((1,), ("a",), "segment name", "infection, right lung"),
         LabelledSegment((2,), ("b",), "segment name", "LLL pneumonia"),
@@ -49,9 +55,7 @@ def unit(sample: Sample) -> Sample:
 
 def test_a_lung_in_which_another_segment_lies_is_never_taught_to_be_healthy(tmp_path):
     one = labelled(tmp_path, LEFT_AND_RIGHT)
-    mask = np.array(Image.open(one.label))
-    halves = np.where(np.arange(mask.shape[1]) < mask.shape[1] // 2, mask, 2 * mask)  # right 1, left 2
-    Image.fromarray(halves.astype(np.uint8)).save(one.label)
+    in_halves(one.label)
     segments = (
         LabelledSegment((1,), ("a",), "segment name", "unilateral infection, right lung"),
         LabelledSegment((2,), ("b",), "segment name", "left lower lobe pneumonia, right lung clear"),
