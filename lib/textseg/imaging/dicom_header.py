@@ -71,10 +71,7 @@ def read_header(path: Path, asked: str = "") -> Dataset:
     Raises PictureError for what is no single picture, of another modality, too large, cut off, or lacks geometry, and
     anything for what is no DICOM.
     """
-    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        raise PictureError(
-            f"{path.name} is deflated DICOM, which is not supported. Export it without, or as JPEG 2000."
-        )
+    _check_not_deflated(path)
     with path.open("rb") as file:
         header, pixels = _read(file)
         _check_kind(header, path.name, asked)
@@ -99,7 +96,7 @@ def _check_not_deflated(path: Path) -> None:
     """All of such a file would be unpacked to read a line of it, and a small one may hold gigabytes."""
     if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         raise PictureError(
-            f"{path.name} is deflated DICOM, which is not supported. Export it without, or as JPEG 2000."
+            f"{path.name} is deflated DICOM, which is not supported. Export it uncompressed, or as JPEG 2000."
         )
 
 
