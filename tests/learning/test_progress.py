@@ -22,6 +22,15 @@ ProgressFile(Path(sys.argv[1])).write(Progress(1, 5, state=TRAINING, process=os.
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
+WITHOUT_ITS_FIRST_THREAD = """
+import ctypes, os, sys, threading, time
+from pathlib import Path
+from textseg.learning.progress import TRAINING, Progress, ProgressFile
+ProgressFile(Path(sys.argv[1])).write(Progress(1, 5, state=TRAINING, process=os.getpid()))
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
 
 def killed_training(folder: Path) -> subprocess.Popen:
     """A process that tells of its first epoch and is killed; its parent has not taken note of that yet."""
@@ -64,6 +73,18 @@ def test_a_killed_training_is_stopped_though_nobody_has_taken_note_of_its_end(tm
         assert ProgressFile(tmp_path).read()["state"] == STOPPED
     finally:
         process.wait()
+
+
+def test_a_training_whose_threads_still_end_has_not_ended(tmp_path: Path) -> None:
+    """Its locks are free when all of them are gone: whoever sees `stopped` may train again at once."""
+    process = subprocess.Popen([sys.executable, "-c", WITHOUT_ITS_FIRST_THREAD, str(tmp_path)])
+    stat, deadline = Path(f"/proc/{process.pid}/stat"), time.monotonic() + 30
+    while ") Z " not in stat.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ") Z " in stat.read_text() and ProgressFile(tmp_path).read()["state"] == TRAINING
+    process.kill()
+    process.wait()
+    assert ProgressFile(tmp_path).read()["state"] == STOPPED
 
 
 def test_a_training_that_runs_shows_as_running(tmp_path: Path) -> None:

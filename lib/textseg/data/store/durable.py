@@ -216,9 +216,13 @@ def process_started(process: int) -> str:
 
 
 def _stat(process: int) -> tuple[str, bool]:
-    """When a process began, and whether it has ended, from fields 22 and 3 of its `stat`; field 2 may hold anything."""
+    """When a process began, and whether it has ended, from fields 22, 3 and 20 of its `stat`.
+
+    While threads of it are left it has not, whatever became of its first one: they hold its files and locks.
+    """
     try:
-        told = (PROCESSES / str(process) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        return told[19], told[0] == ENDED
-    except (OSError, IndexError):
+        stat = (PROCESSES / str(process) / "stat").read_text(errors="replace")
+        told = stat.rpartition(")")[2].split()  # from field 3 on: field 2, its name, may hold anything
+        return told[19], told[0] == ENDED and int(told[17]) <= 1
+    except (OSError, IndexError, ValueError):
         return "", False
